@@ -1,0 +1,1 @@
+"""The adapters that come with Waypost: a folder for each system, found by entry points only."""
