@@ -1,0 +1,375 @@
+"""The contract between Waypost and its adapters: all that a plugin's author must read.
+
+An entry point in the group `waypost.sources`, `waypost.sinks` or `waypost.electors` names an `AdapterType`. Its `open` gives an object
+with the methods of `Source`, `Sink` or `Elector`.
+
+Errors (an adapter raises these; whatever else it raises is treated as an `AdapterError` and is a bug worth a report):
+
+    AdapterError          cannot do it now: the caller tries again, with backoff
+    ├── PermanentError    cannot do it until a person changes something; the message says what
+    ├── Fenced            a newer epoch rules in the target: the caller writes nothing more in this term
+    └── NotClaimed        the stamp is absent or older than ours: the target was lost or restored; the caller may claim again
+    InvalidRecord         this one record cannot be: the message says why; all others go on (an adapter yields or raises it)
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
+
+import msgspec
+
+from waypost.model import Publication, PublishedInstance, Service, ServiceKey
+
+__all__ = [
+    "AdapterError",
+    "AdapterType",
+    "Change",
+    "Changes",
+    "Clock",
+    "Context",
+    "Credentials",
+    "Declared",
+    "Elector",
+    "Fence",
+    "Fenced",
+    "Foreign",
+    "InvalidRecord",
+    "Limits",
+    "Lost",
+    "Metrics",
+    "NoOptions",
+    "NotClaimed",
+    "Observed",
+    "Outcome",
+    "PermanentError",
+    "Record",
+    "Sink",
+    "Snapshot",
+    "Source",
+    "Term",
+    "fingerprint",
+]
+
+T_co = TypeVar("T_co", covariant=True)
+A = TypeVar("A")
+
+
+# --- errors -------------------------------------------------------------------------------------------------------------------------
+
+
+class AdapterError(Exception):
+    """The other side did not do it: down, slow, refused, nonsense. Tried again with backoff. The message holds no secret."""
+
+
+class PermanentError(AdapterError):
+    """Trying again is useless until a person changes the manifest, the credentials or the target; the message says which and how."""
+
+
+class Fenced(AdapterError):
+    """The target's stamp holds a newer epoch: another leader rules. Nothing was written."""
+
+
+class NotClaimed(AdapterError):
+    """The target's stamp is absent, or older than the fence: the target lost or restored its data. Nothing was written."""
+
+
+class InvalidRecord(Exception):  # noqa: N818 - DESIGN's word
+    """One record cannot exist in this sink (a label that is no DNS name, a value too long). `name` is the published name it had."""
+
+    def __init__(self, instance: str, message: str, name: str = "") -> None:
+        """Keep the instance's id and the name beside the message."""
+        super().__init__(message)
+        self.instance = instance
+        self.name = name
+
+
+# --- what an adapter is given -------------------------------------------------------------------------------------------------------
+
+
+class Clock(Protocol):
+    """Time as the adapter may know it. Tests and simulations own it: never call `time` or `datetime.now` in an adapter."""
+
+    def monotonic(self) -> float:
+        """Return seconds that never go back."""
+
+    def wall(self) -> float:
+        """Return seconds since 1970 (UTC); may jump."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Return after that many seconds, or when cancelled."""
+
+
+class Metrics(Protocol):
+    """Counters, gauges and histograms; the resource's kind and name are added as labels. Labels must have few values."""
+
+    def count(self, name: str, value: float = 1, **labels: str) -> None:
+        """Add to a counter."""
+
+    def gauge(self, name: str, value: float, **labels: str) -> None:
+        """Set a gauge."""
+
+    def observe(self, name: str, seconds: float, **labels: str) -> None:
+        """Add to a histogram of seconds."""
+
+
+class Credentials(Protocol):
+    """The secrets a resource names, followed as they rotate. Ask at each use; never log, never keep."""
+
+    def get(self, name: str) -> str | None:
+        """Return the present value, without trailing newlines; None where the manifest names no such credential."""
+
+    async def changed(self) -> None:
+        """Return when a value has changed since this call began."""
+
+
+class Declared(Protocol):
+    """What registrations write as `instances` under this source; only the type `static` reads it."""
+
+    def services(self) -> Sequence[Service]:
+        """Return all declared services, as now."""
+
+    async def changed(self) -> None:
+        """Return when something has changed since this call began."""
+
+
+class Context(Protocol):
+    """All that an adapter gets from Waypost: nothing is taken from the process, the environment or the machine."""
+
+    name: str  # the resource's name; a source's ServiceKeys begin with it
+    environment: str
+    owner: str  # the sink's ownerID; "" for a source
+    clock: Clock
+    random: random.Random
+    log: logging.LoggerAdapter[logging.Logger]
+    metrics: Metrics
+    credentials: Credentials
+    declared: Declared
+    state_dir: Path  # the adapter's own folder (0700), kept across restarts
+
+    def warn(self, reason: str, message: str) -> None:
+        """Show a warning condition on the resource (CamelCase reason): works, but a person should know. Same reason replaces."""
+
+    def shared(self, key: str, factory: Callable[[], AbstractAsyncContextManager[A]]) -> AbstractAsyncContextManager[A]:
+        """Return one reference-counted object for all adapters of the process that use the key; closed with its last user."""
+
+
+class NoOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The Options of a sink that has none."""
+
+
+class AdapterType(msgspec.Struct, frozen=True, Generic[T_co]):
+    """What an entry point names.
+
+    `config` and `options` are msgspec structs with `forbid_unknown_fields=True, rename="camel"` and constraints: what they refuse is
+    told with file, line and field. `credentials` are the names that a manifest may give. `open(config, context)` connects lazily:
+    it succeeds with the other side down.
+    """
+
+    name: str
+    config: type[msgspec.Struct]
+    open: Callable[[Any, Context], AbstractAsyncContextManager[T_co]]
+    options: type[msgspec.Struct] = NoOptions
+    credentials: tuple[str, ...] = ()
+    declares: bool = False  # a source whose services are written in registrations (`instances`)
+
+
+# --- sources ------------------------------------------------------------------------------------------------------------------------
+
+
+class Snapshot(Protocol):
+    """A complete view while it is being read; takes effect when its `async with` block ends without an exception."""
+
+    def put(self, service: Service) -> None:
+        """Add a service to the view. The same key again replaces."""
+
+    def unknown_nodes(self, nodes: Collection[str]) -> None:
+        """Name nodes whose instances this view cannot show (an agent not back yet): what was known on them is kept."""
+
+
+class Changes(Protocol):
+    """Where a source puts what it learns. No method blocks; the order of calls is the order of facts."""
+
+    def snapshot(self) -> AbstractAsyncContextManager[Snapshot]:
+        """Begin a complete view. Enter it before the request is sent: what is put or removed beside it while open wins over it."""
+
+    def resumed(self) -> None:
+        """State, in place of the first snapshot, that the source's log was followed without a gap since the last watch."""
+
+    def put(self, service: Service) -> None:
+        """State a fact: this is the service now. With no instances: it exists and has none."""
+
+    def remove(self, key: ServiceKey) -> None:
+        """State a fact: the service is gone."""
+
+    def current(self) -> None:
+        """State that nothing has changed and the source is alive."""
+
+    def suspect(self, key: ServiceKey, instance: str, reason: str) -> None:
+        """Ask for a health check of this instance now; states nothing."""
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Reads what runs."""
+
+    async def watch(self, out: Changes) -> None:
+        """Run until cancelled or until it raises; the supervisor then calls again, with backoff. Returning is an error too.
+
+        The first thing after each start is a snapshot, unless `out.resumed()` is true to the source's log.
+        """
+
+
+# --- sinks --------------------------------------------------------------------------------------------------------------------------
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """What one `apply` may hold, and how many may be under way at once."""
+
+    records: int = 64
+    bytes: int = 400_000
+    in_flight: int = 4
+
+
+class Record(msgspec.Struct, frozen=True, gc=False):
+    """What a sink keeps under one key, for one instance.
+
+    `content` is canonical: the same content always gives the same bytes, and `observe` computes the fingerprint from bytes normalised
+    in the same way. It includes everything that is written, ownership and readiness too.
+    """
+
+    key: str
+    instance: str
+    content: bytes
+    name: str = ""
+    ready: bool = True
+
+
+class Change(msgspec.Struct, frozen=True, gc=False):
+    """One step of a batch: `record` None deletes. `create` is a hint: as far as the caller knows, nothing is there."""
+
+    key: str
+    record: Record | None = None
+    create: bool = False
+
+
+class Observed(msgspec.Struct, frozen=True, gc=False):
+    """A record of ours as found in the target. `registration`, `entry`, `service`, `instance` come from the record itself."""
+
+    key: str
+    fingerprint: int
+    registration: str
+    entry: str
+    service: ServiceKey
+    instance: str
+    name: str = ""
+    ready: bool = True
+
+
+class Foreign(msgspec.Struct, frozen=True):
+    """Something others keep under a name of ours; `owner` is "" where the record does not say whose it is."""
+
+    key: str
+    name: str
+    owner: str = ""
+    summary: str = ""  # one line, for people, at most 200 characters
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What became of one change.
+
+    applied: acknowledged (a deletion of what is absent is applied). invalid: the target refuses this record for good; reason says why.
+    conflict: a record that is not ours is there; untouched. superseded: not written, because the fence's generation is past; the caller
+    sends it again. unknown: it may or may not have been written (time-out, cut connection).
+    """
+
+    status: Literal["applied", "invalid", "conflict", "superseded", "unknown"]
+    reason: str = ""
+
+
+APPLIED = Outcome("applied")
+
+
+class Fence(msgspec.Struct, frozen=True, order=True):
+    """The epoch (a leadership as the target knows it) and generation (grows after each unknown outcome) that a write carries."""
+
+    epoch: int
+    generation: int = 0
+
+
+@runtime_checkable
+class Sink(Protocol):
+    """Keeps what is registered. Ownership is per record: foreign records are never changed, deleted or observed as ours.
+
+    A sink that can be watched may also have `async def drift(self, mark: Callable[[Iterable[str] | None], None]) -> None`: it runs until
+    cancelled or raises, and marks the keys that others may have changed (None: anything). Our own writes may be marked too.
+    """
+
+    limits: Limits
+
+    def render(self, publication: Publication, instances: Sequence[PublishedInstance]) -> Iterator[Record | InvalidRecord]:
+        """Yield the records of these instances, and InvalidRecord for those that cannot be. Pure: no clock, no randomness, no state.
+
+        Not-ready instances come only where they are to be published as such. The key depends on names, ports and ids only.
+        """
+
+    def above(self, name: str) -> Sequence[str]:
+        """Return the names that cannot be published together with this one (in SkyDNS: those it is nested under)."""
+
+    async def claim(self, environment: str, owner: str, past: int = 0) -> Fence | None:
+        """Read the stamp and set this owner's epoch to max(stamp, past) + 1, by compare-and-set; None where the target cannot fence.
+
+        Raises PermanentError, and writes nothing, where any owner's stamp in the target says another environment.
+        """
+
+    async def advance(self, fence: Fence) -> Fence:
+        """Set the stamp's generation one higher, so that late writes of the old one fail. Raises Fenced, NotClaimed."""
+
+    def observe(self, keys: Collection[str] | None = None) -> AsyncIterator[Observed]:
+        """Yield our records, all or those of the keys, and nothing else. Raises AdapterError when the view is not complete."""
+
+    async def inspect(self, names: Collection[str]) -> list[Foreign]:
+        """Return what others keep under these names, at most 100."""
+
+    async def apply(self, batch: Sequence[Change], fence: Fence | None) -> Mapping[str, Outcome]:
+        """Write a batch within `limits`, comparing the fence in the write itself; one outcome a key.
+
+        Creates only what is absent or ours. Raises Fenced or NotClaimed (nothing written), or AdapterError before anything was sent;
+        after that point a failure is the outcome `unknown`.
+        """
+
+
+# --- electors -----------------------------------------------------------------------------------------------------------------------
+
+
+class Term(msgspec.Struct, frozen=True):
+    """A leadership: its number grows with each one; `until` is on the clock's monotonic seconds."""
+
+    number: int
+    until: float
+
+
+class Lost(msgspec.Struct, frozen=True):
+    """The leadership ended."""
+
+    reason: str = ""
+
+
+@runtime_checkable
+class Elector(Protocol):
+    """Says when this process leads."""
+
+    def terms(self) -> AsyncIterator[Term | Lost]:
+        """Yield a Term when won and each time it is prolonged, Lost when it ended."""
+
+
+def fingerprint(content: bytes) -> int:
+    """Return the fingerprint of a record's canonical content; valid within this process only, never stored."""
+    return hash(content)
+
+
+Mark = Callable[[Iterable[str] | None], None]

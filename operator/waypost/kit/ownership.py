@@ -1,0 +1,64 @@
+"""How a record says whose it is: one flat form of owner, registration, entry, service, instance and path that every layout can hold.
+
+The values are percent-encoded segments joined by `/` (`,` between hops), so any label, id or name goes in and comes out unchanged, and
+no value can pretend to be two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import quote, unquote
+
+import msgspec
+
+from waypost.model import Hop, Publication, PublishedInstance, ServiceKey
+
+__all__ = ["KEYS", "Ownership", "of"]
+
+PREFIX = "waypost-"
+KEYS = ("waypost-owner", "waypost-registration", "waypost-entry", "waypost-service", "waypost-instance", "waypost-path")
+
+
+class Ownership(msgspec.Struct, frozen=True, gc=False):
+    """Whose a record is and where it came from. `registration` is `namespace/name`."""
+
+    owner: str
+    registration: str
+    entry: str
+    service: ServiceKey
+    instance: str
+    path: tuple[Hop, ...] = ()
+
+    def encode(self) -> dict[str, str]:
+        """Return the flat form, in the order of KEYS; values hold printable ASCII only."""
+        key = self.service
+        return {
+            "waypost-owner": _quote(self.owner),
+            "waypost-registration": "/".join(map(_quote, self.registration.split("/", 1))),
+            "waypost-entry": _quote(self.entry),
+            "waypost-service": f"{_quote(key.source)}/{_quote(key.namespace)}/{_quote(key.name)}",
+            "waypost-instance": _quote(self.instance),
+            "waypost-path": ",".join(f"{_quote(hop.environment)}/{_quote(hop.owner)}" for hop in self.path),
+        }
+
+    @classmethod
+    def decode(cls, flat: Mapping[str, str]) -> Ownership | None:
+        """Return what `encode` made; None where it is not there or not of this form: such a record is not ours."""
+        try:
+            owner, registration, entry, service, instance, path = (flat[key] for key in KEYS)
+            namespace, name = map(unquote, registration.split("/"))
+            key = ServiceKey(*map(unquote, service.split("/")))
+            hops = tuple(Hop(*map(unquote, hop.split("/"))) for hop in path.split(",") if hop)
+        except (KeyError, ValueError, TypeError):
+            return None
+        return cls(unquote(owner), f"{namespace}/{name}", unquote(entry), key, unquote(instance), hops)
+
+
+def of(publication: Publication, instance: PublishedInstance) -> Ownership:
+    """Return the ownership of the record that shows this instance in this publication."""
+    key = publication.key
+    return Ownership(publication.owner, key.registration, key.entry, key.service, instance.id, instance.path)
+
+
+def _quote(text: str) -> str:
+    return quote(text, safe="")
