@@ -1,5 +1,33 @@
+# Each target is a line or two; what takes more is a script in tools/.
 .PHONY: env demo test test-fast check bench generate pins hooks clean
 .DEFAULT_GOAL := env
 
-env:        # .venv with the project (editable) and its tools
+env:        # .venv with the project (editable) and every tool
 	@sh tools/env.sh
+
+demo: env   # a small environment on this machine: needs no other server
+	@.venv/bin/waypost demo
+
+test:       # everything: servers, checks, tests
+	@sh tools/test.sh
+
+test-fast: env # the tests that need no server
+	@.venv/bin/pytest -q -rs -m 'not server'
+
+check: env  # format, lint, types, layers, tree
+	@sh tools/check.sh
+
+bench: env  # the figures of the design, as ratios in one run
+	@.venv/bin/python -m bench
+
+generate: env # crds/ and the protobuf modules, from their sources
+	@sh tools/generate.sh
+
+pins: env   # requirements/*.txt from pyproject.toml
+	@sh tools/pins.sh
+
+hooks: env  # run the checks before each commit
+	@.venv/bin/pre-commit install
+
+clean:      # everything that git ignores, .venv included
+	@git clean -fdXq

@@ -1,0 +1,14 @@
+#!/bin/sh
+# Writes what is generated and yet kept in git: the protobuf modules beside each .proto, and crds/ from the settings' structs.
+set -eu
+cd "$(dirname "$0")/.."
+
+for root in operator adapters; do
+    find "$root" -name '*.proto' -print | while read -r proto; do
+        echo "generate: $proto"
+        PATH="$PWD/.venv/bin:$PATH" python -m grpc_tools.protoc -I "$root" --python_out="$root" --mypy_out="$root" "$proto"
+    done
+done
+
+echo "generate: crds/"
+.venv/bin/waypost crds --write crds
