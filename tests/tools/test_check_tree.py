@@ -21,7 +21,7 @@ def findings(text: str, *hosts: str) -> list[str]:
 @pytest.mark.parametrize(
     "text",
     [
-        "pip install --" + "index-url https://mirror.test/x",
+        "pip install --index-" + "url https://mirror.test/x",
         "url = https://mirror.test/api/pypi" + "/simple/",
         "GOPROXY=https://proxy." + "golang.org",
         "cd /" + "work/main",
@@ -38,7 +38,7 @@ def test_what_belongs_to_one_machine_or_an_unfinished_merge_is_found(text: str) 
 @pytest.mark.parametrize(
     "text",
     [
-        "uv pip compile --no-emit-index" + "-url",
+        "uv pip compile --no-emit-index-url",
         "https://example.test/work/flow",
         "network/root/hints",
         "a simple/plain text, ./work/ here",
@@ -58,7 +58,7 @@ def test_a_finding_names_its_line() -> None:
 
 def test_the_hosts_of_the_machines_indexes_come_from_its_settings_without_credentials() -> None:
     hosts = check_tree.index_hosts(
-        {"PIP_INDEX_URL": "https://me:secret@packages.test/x", "GOPROXY": "https://go.test,direct"}
+        {"UV_DEFAULT_INDEX": "https://me:secret@packages.test/x", "GOPROXY": "https://go.test,direct"}
     )
     assert {"packages.test", "go.test"} <= hosts
     assert not any("secret" in host for host in hosts)
