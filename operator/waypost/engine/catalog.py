@@ -1,0 +1,407 @@
+"""What each source has said, and what to think of what it no longer says.
+
+A put replaces; equal objects keep their identity; every difference is marked, and nothing is queued. A removal that a source states is a
+fact. What is merely absent from a snapshot is doubted first: one that loses more than the source's loss limit, or a whole service, is
+believed only after `emptySeconds` and three agreeing reads. Until then the instances stay. The catalog never writes and never waits.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from enum import Enum
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from waypost.model import Instance, Service, ServiceKey
+
+__all__ = ["Absence", "Known", "Loss", "SourceChanges", "SourceView"]
+
+AGREEING_READS = 3
+MAX_FACTS = 200_000  # removals remembered as stated; an older one counts as inferred, which is only more careful
+
+OnMark = Callable[["ServiceKey", "Collection[str] | None"], None]
+
+
+class Absence(Enum):
+    """Why an instance that a record names may not be in the catalog."""
+
+    PRESENT = "present"
+    UNKNOWN = "no complete view of the source yet"
+    DOUBTED = "absent, but not believed yet"
+    FACT = "the source said that it is gone"
+    INFERRED = "absent from the source's complete view"
+
+
+class Loss(msgspec.Struct, frozen=True):
+    """How much a snapshot may lack before it is doubted as a whole, and what it takes to believe it then."""
+
+    empty_seconds: float = 300
+    max_percent: int = 30
+    minimum: int = 5
+
+
+class Known:
+    """A service as known: its labels and its instances by id."""
+
+    __slots__ = ("instances", "labels")
+
+    def __init__(self, labels: Mapping[str, str], instances: dict[str, Instance]) -> None:
+        self.labels = labels
+        self.instances = instances
+
+
+class SourceView:
+    """All that one source has said. `mark(key, ids)` is called with what changed; ids None: the service as a whole."""
+
+    def __init__(self, name: str, loss: Loss, mark: OnMark, now: Callable[[], float]) -> None:
+        """Begin with nothing known; `now` is a monotonic clock."""
+        self.name = name
+        self.loss = loss
+        self.frozen = False
+        self.complete = False
+        self.reads = 0
+        self.last_read: float | None = None
+        self.services: dict[ServiceKey, Known] = {}
+        self.count = 0
+        self.doubt: dict[ServiceKey, dict[str, tuple[float, int]]] = {}  # id → (since, the read that first lacked it)
+        self.draining: dict[tuple[ServiceKey, str], float] = {}
+        self.unknown_nodes: frozenset[str] = frozenset()
+        self._gone: OrderedDict[tuple[ServiceKey, str], None] = OrderedDict()
+        self._mark = mark
+        self._now = now
+
+    # --- questions
+
+    def absence(self, key: ServiceKey, instance: str) -> Absence:
+        """Say what is known of an instance that a record names."""
+        if (known := self.services.get(key)) is not None and instance in known.instances:
+            return Absence.PRESENT
+        if not self.complete or self.frozen:
+            return Absence.UNKNOWN
+        if instance in self.doubt.get(key, ()):
+            return Absence.DOUBTED
+        return Absence.FACT if (key, instance) in self._gone else Absence.INFERRED
+
+    def next_due(self) -> float | None:
+        """Return when something doubted may be believed at the earliest; None where nothing is doubted for time alone."""
+        due = [
+            since + self.loss.empty_seconds
+            for doubted in self.doubt.values()
+            for since, read in doubted.values()
+            if self.reads - read + 1 >= AGREEING_READS
+        ]
+        return min(due, default=None)
+
+    # --- facts
+
+    def put(self, service: Service) -> None:
+        """Take a fact: the service is as it says, but for what is doubted or on nodes that are unknown."""
+        doubted = self.doubt.get(service.key, {})
+
+        def keep(instance: Instance) -> bool:
+            return instance.id in doubted or instance.node in self.unknown_nodes
+
+        for gone in self._replace(service, keep):
+            self._state_gone(service.key, gone)
+
+    def remove(self, key: ServiceKey) -> None:
+        """Take a fact: the service is gone, but for what is doubted or on nodes that are unknown."""
+        if (known := self.services.get(key)) is None:
+            return
+        doubted = self.doubt.get(key, {})
+        stay = {
+            i: instance
+            for i, instance in known.instances.items()
+            if i in doubted or (instance.node and instance.node in self.unknown_nodes)
+        }
+        for gone in known.instances.keys() - stay.keys():
+            self._state_gone(key, gone)
+        self._keep_only(key, known, stay)
+
+    def current(self) -> None:
+        """Take note that the source is alive and unchanged: an agreeing read."""
+        if self.complete:
+            self._read()
+            self.believe()
+
+    # --- complete views
+
+    def take(self, staged: Mapping[ServiceKey, Service | None], touched: Collection[ServiceKey], unknown: Collection[str]) -> None:
+        """Take a complete view: None stands for a service equal to what is known. `touched` had facts meanwhile: they win."""
+        self._read()
+        self.unknown_nodes = frozenset(unknown)
+        absent: dict[ServiceKey, set[str]] = {}
+        for key, service in staged.items():
+            if service is None or key in touched:
+                self._listed(key)
+                continue
+            listed = {instance.id for instance in service.instances}
+            if missing := self._missing(key, listed):
+                if service.instances:
+                    absent[key] = missing
+                else:  # a service listed with no instances is a fact
+                    for gone in missing:
+                        self._state_gone(key, gone)
+            self._replace(service, lambda instance, k=key: instance.id in absent.get(k, ()) or instance.node in self.unknown_nodes)  # type: ignore[misc]
+        for key in (self.services.keys() | self.doubt.keys()) - staged.keys() - set(touched):
+            if missing := self._missing(key, ()):
+                absent[key] = missing
+            elif (known := self.services.get(key)) is not None and not known.instances:
+                self._keep_only(key, known, {})
+        first = not self.complete
+        self.complete = True
+        self._judge(absent, {key for key in absent if key not in staged})
+        if first:
+            for key in self.services:
+                self._mark(key, None)
+
+    def resume(self) -> None:
+        """Take the source's word that nothing was missed; means nothing before the first complete view."""
+        if self.complete:
+            self._read()
+
+    def recall(self, records: Iterable[tuple[ServiceKey, str]]) -> None:
+        """Learn from records which instances were there before this process began: their absence is judged as any other."""
+        ghosts: dict[ServiceKey, set[str]] = {}
+        for key, instance in records:
+            known = self.services.get(key)
+            if (known is None or instance not in known.instances) and (key, instance) not in self._gone:
+                ghosts.setdefault(key, set()).add(instance)
+        if self.complete:
+            self._judge(ghosts, {key for key in ghosts if key not in self.services})
+        else:
+            now = self._now()
+            for key, ids in ghosts.items():
+                doubted = self.doubt.setdefault(key, {})
+                for instance in ids:
+                    doubted.setdefault(instance, (now, self.reads + 1))
+
+    def believe(self) -> None:
+        """Drop what has been doubted for long enough, by enough reads."""
+        now = self._now()
+        for key, doubted in list(self.doubt.items()):
+            sure = {
+                i
+                for i, (since, read) in doubted.items()
+                if now - since >= self.loss.empty_seconds and self.reads - read + 1 >= AGREEING_READS
+            }
+            if sure:
+                self._drop(key, sure)
+
+    # --- inside
+
+    def _read(self) -> None:
+        self.reads += 1
+        self.last_read = self._now()
+
+    def _listed(self, key: ServiceKey) -> None:
+        """What is listed is doubted no more; what is doubted and not described (known from records alone) stays so."""
+        doubted, known = self.doubt.get(key), self.services.get(key)
+        if doubted and known:
+            self._settle(key, doubted, known.instances)
+
+    def _settle(self, key: ServiceKey, doubted: dict[str, tuple[float, int]], listed: Collection[str]) -> None:
+        for instance in [i for i in doubted if i in listed]:
+            del doubted[instance]
+        if not doubted:
+            self.doubt.pop(key, None)
+
+    def _missing(self, key: ServiceKey, listed: Collection[str]) -> set[str]:
+        known = self.services.get(key)
+        missing = {i for i in self.doubt.get(key, ()) if i not in listed}
+        if known is not None:
+            unknown = self.unknown_nodes
+            for i, instance in known.instances.items():
+                if i not in listed:
+                    if instance.node and instance.node in unknown:
+                        missing.discard(i)
+                        self.doubt.get(key, {}).pop(i, None)
+                    else:
+                        missing.add(i)
+        return missing
+
+    def _judge(self, absent: Mapping[ServiceKey, set[str]], whole: Collection[ServiceKey]) -> None:
+        """Drop what a view lacks where that is little; doubt it where it is much, or a whole service."""
+        lost = sum(map(len, absent.values()))
+        ghosts = sum(
+            1 for key, d in self.doubt.items() for i in d if key not in self.services or i not in self.services[key].instances
+        )
+        much = lost > max(self.loss.minimum, (self.count + ghosts) * self.loss.max_percent // 100)
+        now = self._now()
+        for key, ids in absent.items():
+            doubted = self.doubt.setdefault(key, {})
+            for instance in ids:
+                doubted.setdefault(instance, (now, self.reads))
+            if not much and key not in whole:
+                known = self.services[key].instances if self.unknown_nodes else ids
+                self._drop(key, {i for i in ids if i in known})  # who knows where one lived that only a record names
+            elif not doubted:
+                del self.doubt[key]
+        self.believe()
+
+    def _drop(self, key: ServiceKey, ids: Collection[str]) -> None:
+        if (doubted := self.doubt.get(key)) is not None:
+            self._settle(key, doubted, ids)
+        if (known := self.services.get(key)) is not None:
+            stay = {i: instance for i, instance in known.instances.items() if i not in ids}
+            self._keep_only(key, known, stay)
+        self._mark(key, frozenset(ids))
+
+    def _keep_only(self, key: ServiceKey, known: Known, stay: dict[str, Instance]) -> None:
+        changed = known.instances.keys() - stay.keys()
+        self.count -= len(changed)
+        for instance in changed:
+            self.draining.pop((key, instance), None)
+        known.instances = stay
+        if not stay and key not in self.doubt:
+            del self.services[key]
+            self._mark(key, None)
+        elif changed:
+            self._mark(key, changed)
+
+    def _replace(self, service: Service, keep: Callable[[Instance], bool]) -> list[str]:
+        """Put a service in place of what is known, keep equal objects and those that `keep` names; return the ids that went."""
+        key = service.key
+        known = self.services.get(key)
+        if known is None:
+            known = self.services[key] = Known(service.labels, {})
+            whole = True
+        else:
+            whole = known.labels != service.labels
+            if whole:
+                known.labels = service.labels
+        old = known.instances
+        new: dict[str, Instance] = {}
+        changed: set[str] = set()
+        for instance in service.instances:
+            before = old.get(instance.id)
+            if before is instance or before == instance:
+                new[instance.id] = before  # type: ignore[assignment]
+                continue
+            new[instance.id] = instance
+            changed.add(instance.id)
+            self._gone.pop((key, instance.id), None)
+            self._note_draining(key, before, instance)
+        gone: list[str] = []
+        if len(old) != len(new) or changed:
+            for i, instance in old.items():
+                if i not in new:
+                    if keep(instance):
+                        new[i] = instance
+                    else:
+                        gone.append(i)
+                        self.draining.pop((key, i), None)
+        self.count += len(new) - len(old)
+        known.instances = new
+        if (doubted := self.doubt.get(key)) is not None:
+            self._settle(key, doubted, {instance.id for instance in service.instances})
+        if whole:
+            self._mark(key, None)
+        elif changed or gone:
+            changed.update(gone)
+            self._mark(key, changed)
+        return gone
+
+    def _note_draining(self, key: ServiceKey, before: Instance | None, after: Instance) -> None:
+        if after.readiness == "draining":
+            if before is None or before.readiness != "draining":
+                self.draining[key, after.id] = self._now()
+        else:
+            self.draining.pop((key, after.id), None)
+
+    def _state_gone(self, key: ServiceKey, instance: str) -> None:
+        self._gone[key, instance] = None
+        if len(self._gone) > MAX_FACTS:
+            self._gone.popitem(last=False)
+
+
+class _Snapshot:
+    """A view being read; see adapter.Snapshot."""
+
+    def __init__(self, view: SourceView) -> None:
+        self._view = view
+        self.staged: dict[ServiceKey, Service | None] = {}
+        self.touched: set[ServiceKey] = set()
+        self.unknown: frozenset[str] = frozenset()
+
+    def put(self, service: Service) -> None:
+        known = self._view.services.get(service.key)
+        same = (
+            known is not None
+            and known.labels == service.labels
+            and len(known.instances) == len(service.instances)
+            and service.key not in self._view.doubt
+            and all(known.instances.get(instance.id) == instance for instance in service.instances)
+        )
+        self.staged[service.key] = None if same else service
+
+    def unknown_nodes(self, nodes: Collection[str]) -> None:
+        self.unknown = frozenset(nodes)
+
+
+class SourceChanges:
+    """What a source's `watch` is given: puts into the view, unless it is frozen or the watch has been replaced (see adapter.Changes)."""
+
+    def __init__(self, view: SourceView, on_suspect: Callable[[ServiceKey, str, str], None]) -> None:
+        """Stand between a watch and its view."""
+        self._view = view
+        self._on_suspect = on_suspect
+        self._open: list[_Snapshot] = []
+        self.closed = False
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[_Snapshot]:
+        """See adapter.Changes."""
+        snapshot = _Snapshot(self._view)
+        self._open.append(snapshot)
+        try:
+            yield snapshot
+            if self._live():
+                self._view.take(snapshot.staged, snapshot.touched, snapshot.unknown)
+        finally:
+            self._open.remove(snapshot)
+
+    def resumed(self) -> None:
+        """See adapter.Changes."""
+        if self._live():
+            self._view.resume()
+
+    def put(self, service: Service) -> None:
+        """See adapter.Changes."""
+        if self._live():
+            self._touch(service.key)
+            self._view.put(service)
+
+    def remove(self, key: ServiceKey) -> None:
+        """See adapter.Changes."""
+        if self._live():
+            self._touch(key)
+            self._view.remove(key)
+
+    def current(self) -> None:
+        """See adapter.Changes."""
+        if self._live():
+            self._view.current()
+
+    def suspect(self, key: ServiceKey, instance: str, reason: str) -> None:
+        """See adapter.Changes."""
+        if self._live():
+            self._on_suspect(key, instance, reason)
+
+    def _touch(self, key: ServiceKey) -> None:
+        for snapshot in self._open:
+            snapshot.touched.add(key)
+
+    def _live(self) -> bool:
+        return not self.closed and not self._view.frozen
+
+
+def described(view: SourceView) -> Iterator[tuple[ServiceKey, Known]]:
+    """Return all services known, for selectors and for people."""
+    return iter(view.services.items())

@@ -1,0 +1,191 @@
+"""What waits for a person: immutable sets of (publication, instance) pairs, each with its cause, and what was decided of them.
+
+A hold's set never changes. While it is undecided, a set that has grown takes its place at most every ten seconds; after a decision only
+what is new makes another. Approval lets exactly those pairs pass that the hold names, for a time. Kept as one JSON file a hold.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from waypost.engine.policy import HoldCause
+from waypost.model import PublicationKey
+
+__all__ = ["Hold", "Holds", "Pair", "pair_hash"]
+
+Pair = tuple[PublicationKey, str]
+Decision = Literal["", "Approve", "Reject"]
+
+REPLACE_SECONDS = 10.0
+SAMPLE = 10
+
+
+class Hold(msgspec.Struct):
+    """One hold, as it is kept and shown. `pairs` are the sorted 8-byte hashes, in hex."""
+
+    name: str
+    digest: str
+    sink: str
+    cause: HoldCause
+    source: str
+    removals: int
+    changes: int
+    of: int
+    sample: list[str]
+    pairs: list[str]
+    created_time: float
+    decision: Decision = ""
+    reason: str = ""
+    decided_time: float | None = None
+    expires_seconds: int = 900
+
+    def expired(self, wall: float) -> bool:
+        """Say whether the decision no longer holds."""
+        return self.decided_time is not None and wall >= self.decided_time + self.expires_seconds
+
+
+def pair_hash(pair: Pair) -> str:
+    """Return 8 bytes, in hex, that name a pair in every process alike."""
+    key, instance = pair
+    service = key.service
+    text = "\0".join((key.registration, key.entry, service.source, service.namespace, service.name, instance))
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+
+
+class Holds:
+    """All holds of one installation, kept in a folder."""
+
+    def __init__(self, folder: Path, wall: Callable[[], float]) -> None:
+        """Read what the folder has; a file that cannot be read is left there and not counted."""
+        self._folder = folder
+        self._wall = wall
+        self.holds: dict[str, Hold] = {}
+        self._waiting: dict[tuple[str, str, str], dict[Pair, tuple[str, bool]]] = {}  # (sink, cause, source) → pair → (hash, removal)
+        self._shown: dict[tuple[str, str, str], str] = {}
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in sorted(folder.glob("*.json")):
+            try:
+                hold = msgspec.json.decode(path.read_bytes(), type=Hold)
+            except (msgspec.MsgspecError, OSError):
+                continue
+            self.holds[hold.name] = hold
+            if not hold.decision:
+                self._shown[hold.sink, hold.cause, hold.source] = hold.name
+
+    # --- for the plan
+
+    def decision(self, sink: str, pair: Pair) -> Decision:
+        """Return what a person decided of a pair, as far as it still holds."""
+        decided = [h for h in self.holds.values() if h.decision and h.sink == sink and not h.expired(self._wall())]
+        if not decided:
+            return ""
+        name = pair_hash(pair)
+        latest = max((h for h in decided if name in h.pairs), key=lambda h: h.decided_time or 0, default=None)
+        return latest.decision if latest else ""
+
+    def wait(self, sink: str, cause: HoldCause, pair: Pair, *, removal: bool) -> None:
+        """Take note that a pair waits."""
+        group = (sink, cause, pair[0].service.source)
+        for other, pairs in self._waiting.items():
+            if other != group and other[0] == sink:
+                pairs.pop(pair, None)
+        self._waiting.setdefault(group, {}).setdefault(pair, (pair_hash(pair), removal))
+
+    def release(self, sink: str, pair: Pair) -> None:
+        """Take note that a pair waits no more: it passed, or its cause is gone."""
+        for group, pairs in self._waiting.items():
+            if group[0] == sink:
+                pairs.pop(pair, None)
+
+    def waiting(self, sink: str) -> list[Pair]:
+        """Return the pairs of a sink that wait now."""
+        return [pair for group, pairs in self._waiting.items() if group[0] == sink for pair in pairs]
+
+    def anything_waits(self, sink: str) -> bool:
+        """Say whether any pair of the sink waits."""
+        return any(pairs for group, pairs in self._waiting.items() if group[0] == sink)
+
+    # --- as people see them
+
+    def show(self, of: Callable[[str], int]) -> list[Hold]:
+        """Bring the holds in line with what waits; return those that are new. `of(sink)` is how many pairs the sink owns."""
+        now = self._wall()
+        for hold in [h for h in self.holds.values() if h.expired(now)]:
+            self._forget(hold)
+        new = []
+        for group, pairs in self._waiting.items():
+            shown = self.holds.get(self._shown.get(group, ""))
+            if not pairs:
+                if shown is not None and not shown.decision:
+                    self._forget(shown)
+                    self._shown.pop(group, None)
+                continue
+            decided = {p for h in self.holds.values() if h.decision and h.sink == group[0] for p in h.pairs}
+            hashes = {name for name, _ in pairs.values()} - decided
+            if not hashes or (shown is not None and not shown.decision and hashes <= set(shown.pairs)):
+                continue
+            if shown is not None and not shown.decision:
+                if now - shown.created_time < REPLACE_SECONDS:
+                    continue
+                self._forget(shown)
+            new.append(self._make(group, pairs, hashes, of(group[0]), now))
+        return new
+
+    def due(self) -> float | None:
+        """Return the wall time at which `show` may have something new, None where nothing waits unseen."""
+        times = [h.created_time + REPLACE_SECONDS for h in self.holds.values() if not h.decision]
+        return min(times, default=None)
+
+    def decide(self, name: str, decision: Literal["Approve", "Reject"], reason: str, expires_seconds: int = 900) -> Hold:
+        """Take a person's decision; KeyError where there is no such hold."""
+        hold = self.holds[name]
+        hold.decision, hold.reason, hold.decided_time, hold.expires_seconds = decision, reason, self._wall(), expires_seconds
+        self._save(hold)
+        for group, shown in list(self._shown.items()):
+            if shown == name:
+                del self._shown[group]
+        return hold
+
+    # --- inside
+
+    def _make(
+        self, group: tuple[str, str, str], pairs: dict[Pair, tuple[str, bool]], hashes: Iterable[str], of: int, now: float
+    ) -> Hold:
+        sink, cause, source = group
+        names = sorted(hashes)
+        kinds = {name: removal for name, removal in pairs.values()}
+        removals = sum(kinds[name] for name in names)
+        digest = hashlib.sha256("".join([sink, cause, source, *names]).encode()).hexdigest()
+        sample = sorted(f"{key} instance {instance}" for (key, instance), (name, _) in pairs.items() if name in set(names))
+        hold = Hold(
+            name=f"{sink}-{digest[:8]}",
+            digest=f"sha256-{digest}",
+            sink=sink,
+            cause=cause,  # type: ignore[arg-type]
+            source=source,
+            removals=removals,
+            changes=len(names) - removals,
+            of=of,
+            sample=sample[:SAMPLE],
+            pairs=names,
+            created_time=now,
+        )
+        self.holds[hold.name] = hold
+        self._shown[group] = hold.name
+        self._save(hold)
+        return hold
+
+    def _forget(self, hold: Hold) -> None:
+        self.holds.pop(hold.name, None)
+        (self._folder / f"{hold.name}.json").unlink(missing_ok=True)
+
+    def _save(self, hold: Hold) -> None:
+        path = self._folder / f"{hold.name}.json"
+        temporary = path.with_suffix(".tmp")
+        temporary.write_bytes(msgspec.json.format(msgspec.json.encode(hold), indent=1))
+        temporary.replace(path)

@@ -1,0 +1,154 @@
+"""What one sink is known to hold of ours: by publication and instance, a key and a fingerprint each, and nothing more.
+
+It is filled by `observe`, corrected by outcomes, and compared by the plan. A resync compares it with a second look while writes go on:
+what was written since the look began keeps its written state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from waypost.model import PublicationKey, ServiceKey
+
+if TYPE_CHECKING:
+    from waypost.adapter import Observed
+
+__all__ = ["Kept", "Ledger", "Look", "Shelf"]
+
+
+class Kept(msgspec.Struct, frozen=True, gc=False):
+    """One record in the sink."""
+
+    key: str
+    fingerprint: int
+    ready: bool
+
+
+class Shelf:
+    """The records of one publication. `ready` counts instances with a ready record; `settled`: it was once all as wanted."""
+
+    __slots__ = ("instances", "ready", "settled")
+
+    def __init__(self) -> None:
+        self.instances: dict[str, Kept | tuple[Kept, ...]] = {}
+        self.ready = 0
+        self.settled = False
+
+
+class Ledger:
+    """All records of one sink."""
+
+    def __init__(self) -> None:
+        """Begin with nothing known."""
+        self.shelves: dict[PublicationKey, Shelf] = {}
+        self.by_service: dict[ServiceKey, list[PublicationKey]] = {}
+        self.records = 0
+        self.ready = 0
+        self._look: Look | None = None
+
+    def kept(self, publication: PublicationKey, instance: str) -> tuple[Kept, ...]:
+        """Return the records of one instance."""
+        shelf = self.shelves.get(publication)
+        found = shelf.instances.get(instance) if shelf is not None else None
+        return () if found is None else (found,) if isinstance(found, Kept) else found
+
+    def instances(self, publication: PublicationKey) -> Iterable[str]:
+        """Return the ids of the instances that have records."""
+        shelf = self.shelves.get(publication)
+        return () if shelf is None else shelf.instances.keys()
+
+    def is_ready(self, publication: PublicationKey, instance: str) -> bool:
+        """Say whether a ready record of the instance is there."""
+        return any(kept.ready for kept in self.kept(publication, instance))
+
+    def count_ready(self, publication: PublicationKey) -> int:
+        """Return how many instances of the publication have a ready record."""
+        shelf = self.shelves.get(publication)
+        return 0 if shelf is None else shelf.ready
+
+    def put(self, publication: PublicationKey, instance: str, kept: Kept) -> int:
+        """Take note of a record; return by how much the ready instances changed (-1, 0, 1)."""
+        shelf = self.shelves.get(publication)
+        if shelf is None:
+            shelf = self.shelves[publication] = Shelf()
+            self.by_service.setdefault(publication.service, []).append(publication)
+        before = self.kept(publication, instance)
+        after = (*(k for k in before if k.key != kept.key), kept)
+        return self._set(shelf, publication, instance, before, after)
+
+    def drop(self, publication: PublicationKey, instance: str, key: str) -> int:
+        """Take note that a record is gone; return by how much the ready instances changed."""
+        shelf = self.shelves.get(publication)
+        if shelf is None:
+            return 0
+        before = self.kept(publication, instance)
+        after = tuple(k for k in before if k.key != key)
+        return self._set(shelf, publication, instance, before, after)
+
+    def _set(
+        self, shelf: Shelf, publication: PublicationKey, instance: str, before: tuple[Kept, ...], after: tuple[Kept, ...]
+    ) -> int:
+        if self._look is not None:
+            self._look.touched.add((publication, instance))
+        if after:
+            shelf.instances[instance] = after[0] if len(after) == 1 else after
+        else:
+            shelf.instances.pop(instance, None)
+        delta = any(k.ready for k in after) - any(k.ready for k in before)
+        shelf.ready += delta
+        self.ready += delta
+        self.records += len(after) - len(before)
+        if not shelf.instances:
+            del self.shelves[publication]
+            others = self.by_service[publication.service]
+            others.remove(publication)
+            if not others:
+                del self.by_service[publication.service]
+        return delta
+
+    def look(self) -> Look:
+        """Begin a look at the target; a second one ends the first."""
+        self._look = Look(self)
+        return self._look
+
+
+class Look:
+    """One pass of `observe` over everything, compared with the ledger."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        """Begin; from now on what is written is touched, and wins."""
+        self._ledger = ledger
+        self.touched: set[tuple[PublicationKey, str]] = set()
+        self._seen: set[int] = set()
+
+    def see(self, observed: Observed, publication: PublicationKey) -> bool:
+        """Take one record as found; say whether it differs from what the ledger had."""
+        ledger = self._ledger
+        self._seen.add(hash(observed.key))
+        if (publication, observed.instance) in self.touched:
+            return False
+        for kept in ledger.kept(publication, observed.instance):
+            if kept.key == observed.key:
+                if kept.fingerprint == observed.fingerprint:
+                    return False
+                break
+        ledger._look = None  # noqa: SLF001 - what is seen is not a write
+        ledger.put(publication, observed.instance, Kept(observed.key, observed.fingerprint, observed.ready))
+        ledger._look = self  # noqa: SLF001
+        return True
+
+    def missing(self) -> Iterator[tuple[PublicationKey, str, str]]:
+        """Yield (publication, instance, key) of what the ledger has and the look did not find. To be called after the last `see`."""
+        for publication, shelf in list(self._ledger.shelves.items()):
+            for instance, found in list(shelf.instances.items()):
+                for kept in (found,) if isinstance(found, Kept) else found:
+                    if hash(kept.key) not in self._seen and (publication, instance) not in self.touched:
+                        yield publication, instance, kept.key
+
+    def end(self) -> None:
+        """Stop taking note of writes."""
+        if self._ledger._look is self:  # noqa: SLF001
+            self._ledger._look = None  # noqa: SLF001

@@ -1,0 +1,241 @@
+"""Budgets: how much may be withdrawn or rewritten in one sink within a sliding window before a person is asked.
+
+Counted are (publication, instance) pairs that were ready and no longer are. A pair whose publication still has as many ready records as
+at the window's start counts for nothing, and one that is replaced later is given back: a rolling update, either way round, is free.
+Pure: time comes in, nothing is written; what is spent can be saved and put back.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from typing import Literal
+
+import msgspec
+
+from waypost.model import PublicationKey, ServiceKey
+
+__all__ = ["Budget", "Cause", "HoldCause", "Policy", "SinkSafety", "SourceSafety", "Spent"]
+
+Cause = Literal["source", "inferred", "health", "edit", "target"]
+HoldCause = Literal[
+    "SourceEmpty", "BudgetExceeded", "MassChange", "MinReady", "FeedUnreadable", "UnknownRegistration", "Takeover"
+]
+Scope = tuple[str, ...]
+_NOBODY = PublicationKey("", "", ServiceKey("", "", ""))  # to whom a window is charged whose history is lost
+
+
+class SinkSafety(msgspec.Struct, frozen=True):
+    """A sink's limits; see DESIGN's `safety`."""
+
+    max_removal_percent: int = 30
+    min_removals: int = 5
+    max_change_percent: int = 60
+    window_seconds: float = 600
+
+
+class SourceSafety(msgspec.Struct, frozen=True):
+    """A source's limits for what is inferred from absence."""
+
+    max_loss_percent: int = 30
+    min_loss: int = 5
+    window_seconds: float = 600
+
+
+class Spent(msgspec.Struct, frozen=True):
+    """One withdrawal that was counted: when, for which publication, in which scopes."""
+
+    at: float
+    publication: PublicationKey
+    scopes: tuple[Scope, ...]
+
+
+class Budget:
+    """One scope: what is owned, the most that was in the window, and how much is spent."""
+
+    def __init__(self, percent: int, minimum: int, window: float) -> None:
+        """Begin with nothing owned and nothing spent."""
+        self.percent = percent
+        self.minimum = minimum
+        self.window = window
+        self.owned = 0
+        self.used = 0
+        self._peaks: deque[tuple[float, int]] = deque()  # owned counts, falling; the first is the most in the window
+
+    def own(self, now: float, delta: int) -> None:
+        """Take note of pairs gained or lost."""
+        if delta < 0:
+            self._note(now)
+        self.owned += delta
+
+    def most(self, now: float) -> int:
+        """Return the most owned in the window."""
+        while self._peaks and self._peaks[0][0] < now - self.window:
+            self._peaks.popleft()
+        return max(self._peaks[0][1] if self._peaks else 0, self.owned)
+
+    def limit(self, now: float) -> int:
+        """Return how many may be spent within the window."""
+        return max(self.minimum, self.most(now) * self.percent // 100)
+
+    def _note(self, now: float) -> None:
+        while self._peaks and self._peaks[-1][1] <= self.owned:
+            self._peaks.pop()
+        self._peaks.append((now, self.owned))
+
+
+class Policy:
+    """The budgets of one sink. `source_safety(name)` gives the limits of a source."""
+
+    def __init__(self, safety: SinkSafety, source_safety: Callable[[str], SourceSafety]) -> None:
+        """Begin with nothing owned."""
+        self.safety = safety
+        self._source_safety = source_safety
+        self.budgets: dict[Scope, Budget] = {}
+        self._spent: deque[Spent] = deque()
+        self._by_publication: dict[PublicationKey, list[Spent]] = {}
+        self._bases: dict[PublicationKey, deque[tuple[float, int]]] = {}
+        self._changed: OrderedDict[tuple[PublicationKey, str], float] = OrderedDict()
+
+    # --- what is owned
+
+    def own(self, now: float, key: PublicationKey, before: int, delta: int, *, settled: bool) -> None:
+        """Take note that the ready instances of a publication went from `before` by `delta`; `settled`: it was once complete."""
+        if settled:
+            base = self._bases.setdefault(key, deque())
+            base.append((now, before))
+            if len(base) > 64:  # noqa: PLR2004 - a bound; dropping a later entry leaves the window's first
+                del base[1]
+        for scope in self._scopes(key):
+            self._budget(scope).own(now, delta)
+        for _ in range(delta):
+            if not self._give_back(key):
+                break
+
+    # --- questions
+
+    def may_withdraw(self, now: float, key: PublicationKey, cause: Cause, ready: int, min_ready: int) -> HoldCause | None:
+        """Say why one ready pair of a publication with `ready` of them may not go now; None: it may."""
+        self._slide(now)
+        if cause in {"inferred", "health"} and ready - 1 < min_ready:
+            return "MinReady"
+        if self._is_free(now, key, ready):
+            return None
+        for scope in self._charged(key, cause):
+            budget = self._budget(scope)
+            if budget.used + 1 > budget.limit(now):
+                return "BudgetExceeded"
+        return None
+
+    def may_change(self, now: float, key: PublicationKey, instance: str, cause: Cause) -> HoldCause | None:
+        """Say why a ready pair may not be rewritten in place; None: it may."""
+        if cause in {"edit", "target"} or (key, instance) in self._changed:
+            return None
+        while self._changed and next(iter(self._changed.values())) < now - self.safety.window_seconds:
+            self._changed.popitem(last=False)
+        limit = max(self.safety.min_removals, self._budget(()).most(now) * self.safety.max_change_percent // 100)
+        return "MassChange" if len(self._changed) + 1 > limit else None
+
+    # --- spending
+
+    def charge(self, now: float, key: PublicationKey, cause: Cause, ready: int) -> Spent | None:
+        """Count a withdrawal that is about to be written; None where it counts for nothing."""
+        if self._is_free(now, key, ready):
+            return None
+        spent = Spent(now, key, self._charged(key, cause))
+        self._add(spent)
+        return spent
+
+    def refund(self, spent: Spent) -> None:
+        """Take back a charge whose withdrawal did not happen."""
+        mine = self._by_publication.get(spent.publication, [])
+        if any(s is spent for s in mine):
+            mine[:] = [s for s in mine if s is not spent]
+            self._uncount(spent)
+
+    def note_change(self, now: float, key: PublicationKey, instance: str, cause: Cause) -> None:
+        """Count a pair that is about to be rewritten in place."""
+        if cause not in {"edit", "target"}:
+            self._changed.pop((key, instance), None)
+            self._changed[key, instance] = now
+
+    # --- across restarts
+
+    def spent(self, now: float) -> list[Spent]:
+        """Return what counts now, for saving."""
+        self._slide(now)
+        return [s for mine in self._by_publication.values() for s in mine]
+
+    def restore(self, spent: list[Spent]) -> None:
+        """Put back what was saved, oldest first."""
+        for one in sorted(spent, key=lambda s: s.at):
+            self._add(one)
+
+    def spend_all(self, now: float, key: PublicationKey) -> None:
+        """Count the window as spent, but for what always passes: nothing is known of what was withdrawn before."""
+        for scope in self._scopes(key):
+            budget = self._budget(scope)
+            for _ in range(budget.limit(now) - budget.minimum - budget.used):
+                self._add(Spent(now, _NOBODY, (scope,)))
+
+    # --- inside
+
+    def _is_free(self, now: float, key: PublicationKey, ready: int) -> bool:
+        return ready - 1 >= self._base(now, key, ready)
+
+    def _base(self, now: float, key: PublicationKey, ready: int) -> int:
+        base = self._bases.get(key)
+        if base is None:
+            return ready
+        start = now - self.safety.window_seconds
+        while base and base[0][0] < start:
+            base.popleft()
+        if not base:
+            del self._bases[key]
+            return ready
+        return base[0][1]
+
+    @staticmethod
+    def _scopes(key: PublicationKey) -> tuple[Scope, ...]:
+        return ((), ("source", key.service.source), ("entry", key.registration, key.entry))
+
+    def _charged(self, key: PublicationKey, cause: Cause) -> tuple[Scope, ...]:
+        scopes = self._scopes(key)
+        if cause == "inferred":
+            return scopes
+        return (scopes[0], scopes[2]) if cause == "health" else (scopes[0],)
+
+    def _budget(self, scope: Scope) -> Budget:
+        budget = self.budgets.get(scope)
+        if budget is None:
+            safety = self.safety
+            if scope and scope[0] == "source":
+                source = self._source_safety(scope[1])
+                budget = Budget(source.max_loss_percent, source.min_loss, source.window_seconds)
+            else:
+                budget = Budget(safety.max_removal_percent, safety.min_removals, safety.window_seconds)
+            self.budgets[scope] = budget
+        return budget
+
+    def _add(self, spent: Spent) -> None:
+        self._spent.append(spent)
+        self._by_publication.setdefault(spent.publication, []).append(spent)
+        for scope in spent.scopes:
+            self._budget(scope).used += 1
+
+    def _uncount(self, spent: Spent) -> None:
+        for scope in spent.scopes:
+            self._budget(scope).used -= 1
+        if not self._by_publication.get(spent.publication, True):
+            del self._by_publication[spent.publication]
+
+    def _give_back(self, key: PublicationKey) -> bool:
+        mine = self._by_publication.get(key)
+        if not mine:
+            return False
+        self._uncount(mine.pop())
+        return True
+
+    def _slide(self, now: float) -> None:
+        while self._spent and self._spent[0].at < now - self.safety.window_seconds:
+            self.refund(self._spent.popleft())
