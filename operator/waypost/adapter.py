@@ -162,7 +162,7 @@ class NoOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The Options of a sink that has none."""
 
 
-class AdapterType(msgspec.Struct, frozen=True, Generic[T_co]):
+class AdapterType(msgspec.Struct, Generic[T_co], frozen=True):
     """What an entry point names.
 
     `config` and `options` are msgspec structs with `forbid_unknown_fields=True, rename="camel"` and constraints: what they refuse is
