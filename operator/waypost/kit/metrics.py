@@ -77,7 +77,7 @@ class MetricsRegistry:
 
 
 class _WithoutTimes:
-    """Shows a registry's metrics without prometheus-client's `_created` series, which double the page and tell nothing."""
+    """Shows a registry without prometheus-client's `_created` series, which double the page and tell nothing."""
 
     def __init__(self, shown: CollectorRegistry) -> None:
         self._shown = shown
