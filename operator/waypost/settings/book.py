@@ -1,0 +1,58 @@
+"""Settings: all that the manifests say at one moment, and what was wrong with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+import msgspec
+
+from waypost.settings.kinds import ServiceHold, ServiceSink, ServiceSource
+from waypost.settings.registration import ServiceRegistration
+
+__all__ = ["Feed", "Problem", "Settings"]
+
+
+class Problem(msgspec.Struct, frozen=True, order=True):
+    """Something a person should change.
+
+    `line` and `column` count from 1 and are 0 where unknown; `field` is "" for a whole document.
+    """
+
+    file: str
+    line: int
+    column: int
+    kind: str
+    name: str
+    field: str
+    message: str
+
+    def __str__(self) -> str:
+        """Return `file:line: field: message`."""
+        place = f"{self.file}:{self.line}" if self.line else self.file
+        return ": ".join(filter(None, (place, self.field, self.message)))
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """What is asked for. Equal objects are the same object from one Settings to the next: `is` tells what changed.
+
+    Registrations are keyed `namespace/name`, the rest by name. What cannot be read keeps its last good form. `complete`
+    is True only where every document of the set was read: only then does absence mean anything.
+    """
+
+    sources: Mapping[str, ServiceSource] = {}
+    sinks: Mapping[str, ServiceSink] = {}
+    registrations: Mapping[str, ServiceRegistration] = {}
+    holds: Mapping[str, ServiceHold] = {}
+    problems: tuple[Problem, ...] = ()
+    complete: bool = False
+
+
+class Feed(Protocol):
+    """Where manifests come from."""
+
+    async def watch(self, put: Callable[[Settings], None]) -> None:
+        """Run until cancelled. Call `put` with what is asked for, at first and whenever that changed.
+
+        `put` must not block.
+        """
