@@ -67,6 +67,7 @@ class Holds:
         self.holds: dict[str, Hold] = {}
         self._waiting: dict[tuple[str, str, str], dict[Pair, tuple[str, bool]]] = {}  # (sink, cause, source) → pair → (hash, removal)
         self._shown: dict[tuple[str, str, str], str] = {}
+        self._sets: dict[str, frozenset[str]] = {}
         folder.mkdir(parents=True, exist_ok=True)
         for path in sorted(folder.glob("*.json")):
             try:
@@ -85,7 +86,7 @@ class Holds:
         if not decided:
             return ""
         name = pair_hash(pair)
-        latest = max((h for h in decided if name in h.pairs), key=lambda h: h.decided_time or 0, default=None)
+        latest = max((h for h in decided if name in self._set(h)), key=lambda h: h.decided_time or 0, default=None)
         return latest.decision if latest else ""
 
     def wait(self, sink: str, cause: HoldCause, pair: Pair, *, removal: bool) -> None:
@@ -127,7 +128,7 @@ class Holds:
                 continue
             decided = {p for h in self.holds.values() if h.decision and h.sink == group[0] for p in h.pairs}
             hashes = {name for name, _ in pairs.values()} - decided
-            if not hashes or (shown is not None and not shown.decision and hashes <= set(shown.pairs)):
+            if not hashes or (shown is not None and not shown.decision and hashes <= self._set(shown)):
                 continue
             if shown is not None and not shown.decision:
                 if now - shown.created_time < REPLACE_SECONDS:
@@ -152,6 +153,11 @@ class Holds:
         return hold
 
     # --- inside
+
+    def _set(self, hold: Hold) -> frozenset[str]:
+        if (found := self._sets.get(hold.name)) is None:
+            found = self._sets[hold.name] = frozenset(hold.pairs)
+        return found
 
     def _make(
         self, group: tuple[str, str, str], pairs: dict[Pair, tuple[str, bool]], hashes: Iterable[str], of: int, now: float
@@ -182,6 +188,7 @@ class Holds:
 
     def _forget(self, hold: Hold) -> None:
         self.holds.pop(hold.name, None)
+        self._sets.pop(hold.name, None)
         (self._folder / f"{hold.name}.json").unlink(missing_ok=True)
 
     def _save(self, hold: Hold) -> None:

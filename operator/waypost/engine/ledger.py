@@ -7,6 +7,7 @@ what was written since the look began keeps its written state.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -109,10 +110,14 @@ class Ledger:
                 del self.by_service[publication.service]
         return delta
 
-    def look(self) -> Look:
-        """Begin a look at the target; a second one ends the first."""
+    @contextmanager
+    def look(self) -> Iterator[Look]:
+        """Look at the target: what is written within the block is touched, and wins."""
         self._look = Look(self)
-        return self._look
+        try:
+            yield self._look
+        finally:
+            self._look = None
 
 
 class Look:
@@ -124,21 +129,18 @@ class Look:
         self.touched: set[tuple[PublicationKey, str]] = set()
         self._seen: set[int] = set()
 
-    def see(self, observed: Observed, publication: PublicationKey) -> bool:
-        """Take one record as found; say whether it differs from what the ledger had."""
+    def see(self, observed: Observed, publication: PublicationKey) -> int | None:
+        """Take one record as found; return by how much the ready instances changed, None where it is as the ledger had it."""
         ledger = self._ledger
         self._seen.add(hash(observed.key))
         if (publication, observed.instance) in self.touched:
-            return False
-        for kept in ledger.kept(publication, observed.instance):
-            if kept.key == observed.key:
-                if kept.fingerprint == observed.fingerprint:
-                    return False
-                break
-        ledger._look = None  # noqa: SLF001 - what is seen is not a write
-        ledger.put(publication, observed.instance, Kept(observed.key, observed.fingerprint, observed.ready))
-        ledger._look = self  # noqa: SLF001
-        return True
+            return None
+        kept = Kept(observed.key, observed.fingerprint, observed.ready)
+        if kept in ledger.kept(publication, observed.instance):
+            return None
+        delta = ledger.put(publication, observed.instance, kept)
+        self.touched.discard((publication, observed.instance))  # what is seen is not a write
+        return delta
 
     def missing(self) -> Iterator[tuple[PublicationKey, str, str]]:
         """Yield (publication, instance, key) of what the ledger has and the look did not find. To be called after the last `see`."""
@@ -147,8 +149,3 @@ class Look:
                 for kept in (found,) if isinstance(found, Kept) else found:
                     if hash(kept.key) not in self._seen and (publication, instance) not in self.touched:
                         yield publication, instance, kept.key
-
-    def end(self) -> None:
-        """Stop taking note of writes."""
-        if self._ledger._look is self:  # noqa: SLF001
-            self._ledger._look = None  # noqa: SLF001

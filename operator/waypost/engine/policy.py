@@ -8,7 +8,7 @@ Pure: time comes in, nothing is written; what is spent can be saved and put back
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Literal
 
 import msgspec
@@ -43,11 +43,12 @@ class SourceSafety(msgspec.Struct, frozen=True):
 
 
 class Spent(msgspec.Struct, frozen=True):
-    """One withdrawal that was counted: when, for which publication, in which scopes."""
+    """Withdrawals that were counted: when, for which publication, in which scopes, how many."""
 
     at: float
     publication: PublicationKey
     scopes: tuple[Scope, ...]
+    count: int = 1
 
 
 class Budget:
@@ -161,22 +162,27 @@ class Policy:
 
     # --- across restarts
 
-    def spent(self, now: float) -> list[Spent]:
-        """Return what counts now, for saving."""
+    def spent(self, now: float) -> list[tuple[float, tuple[Scope, ...], int]]:
+        """Return what counts now as (seconds ago, scopes, how many), gathered by tenths of the window, for saving."""
         self._slide(now)
-        return [s for mine in self._by_publication.values() for s in mine]
+        grain = self.safety.window_seconds / 10
+        gathered: dict[tuple[int, tuple[Scope, ...]], int] = {}
+        for mine in self._by_publication.values():
+            for one in mine:
+                place = int((now - one.at) / grain), one.scopes
+                gathered[place] = gathered.get(place, 0) + one.count
+        return [(tenth * grain, scopes, count) for (tenth, scopes), count in sorted(gathered.items())]
 
-    def restore(self, spent: list[Spent]) -> None:
-        """Put back what was saved, oldest first."""
-        for one in sorted(spent, key=lambda s: s.at):
-            self._add(one)
+    def restore(self, now: float, spent: Iterable[tuple[float, tuple[Scope, ...], int]]) -> None:
+        """Put back what was saved."""
+        for ago, scopes, count in sorted(spent, reverse=True):
+            self._add(Spent(now - ago, _NOBODY, scopes, count))
 
-    def spend_all(self, now: float, key: PublicationKey) -> None:
-        """Count the window as spent, but for what always passes: nothing is known of what was withdrawn before."""
-        for scope in self._scopes(key):
-            budget = self._budget(scope)
-            for _ in range(budget.limit(now) - budget.minimum - budget.used):
-                self._add(Spent(now, _NOBODY, (scope,)))
+    def spend_all(self, now: float) -> None:
+        """Count the sink's window as spent, but for what always passes: nothing is known of what was withdrawn before."""
+        budget = self._budget(())
+        if (rest := budget.limit(now) - budget.minimum - budget.used) > 0:
+            self._add(Spent(now, _NOBODY, ((),), rest))
 
     # --- inside
 
@@ -221,11 +227,11 @@ class Policy:
         self._spent.append(spent)
         self._by_publication.setdefault(spent.publication, []).append(spent)
         for scope in spent.scopes:
-            self._budget(scope).used += 1
+            self._budget(scope).used += spent.count
 
     def _uncount(self, spent: Spent) -> None:
         for scope in spent.scopes:
-            self._budget(scope).used -= 1
+            self._budget(scope).used -= spent.count
         if not self._by_publication.get(spent.publication, True):
             del self._by_publication[spent.publication]
 

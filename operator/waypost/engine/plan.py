@@ -1,0 +1,220 @@
+"""What should change for some instances of one publication in one sink: desired against the ledger. Pure but for the notes it takes.
+
+Nothing here writes, waits or decides whether a step may be taken: that is for policy and writer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from waypost.adapter import Change, InvalidRecord, Record, fingerprint
+from waypost.engine.publish import Withheld, present
+from waypost.model import PublicationKey, PublishedInstance
+
+if TYPE_CHECKING:
+    from waypost.engine.ledger import Kept
+    from waypost.engine.policy import Cause, HoldCause
+    from waypost.engine.publish import Showing
+    from waypost.engine.target import Target
+    from waypost.model import Instance
+
+__all__ = ["Step", "World", "diff", "plan"]
+
+
+class Step(msgspec.Struct, frozen=True):
+    """What to do for one instance: `puts` first; `removals` (keys) when those are acknowledged.
+
+    `withdraws`: it is ready in the sink and will not be after the whole step. `changes`: a ready record is rewritten in place.
+    `hold`: a cause for which a person must be asked, whatever the budgets say.
+    """
+
+    key: PublicationKey
+    instance: str
+    puts: tuple[Change, ...] = ()
+    removals: tuple[str, ...] = ()
+    withdraws: bool = False
+    changes: bool = False
+    cause: Cause = "source"
+    hold: HoldCause | None = None
+    reason: str = ""
+
+
+class World:
+    """What a plan asks of the engine; see reconcile.Reconciler, which is one."""
+
+    def showing(self, target: str, key: PublicationKey) -> Showing | None:
+        """Return how a publication shows in a sink; None where nothing asks for it."""
+        raise NotImplementedError
+
+    def instance(self, key: PublicationKey, instance: str) -> Instance | None:
+        """Return an instance as the catalog has it."""
+        raise NotImplementedError
+
+    def all_instances(self, key: PublicationKey) -> set[str]:
+        """Return the ids of all instances of the publication's service, as the catalog has them."""
+        raise NotImplementedError
+
+    def fate(self, target: str, key: PublicationKey, instance: str) -> tuple[Cause | None, HoldCause | None, str]:
+        """Say for a record that nothing asks for: on whose account it goes, or which hold it needs, or (None, None) it stays; why."""
+        raise NotImplementedError
+
+    def verdict(self, showing: Showing, instance: Instance) -> bool | None:
+        """Return the health verdict; True where no check is asked for, None where there is none yet."""
+        raise NotImplementedError
+
+    def draining_seconds(self, key: PublicationKey, instance: str) -> float | None:
+        """Return for how long an instance has been draining."""
+        raise NotImplementedError
+
+    def ready_count(self, showing: Showing) -> int:
+        """Return the ready instances of the showing's source entry."""
+        raise NotImplementedError
+
+
+def plan(world: World, target: Target, key: PublicationKey, instances: Collection[str]) -> list[Step]:
+    """Return the steps for these instances, and note in the target what is wrong with them."""
+    showing = world.showing(target.name, key)
+    if showing is not None:
+        if showing.refused:
+            target.set_problem(key, "", showing.refused)
+            return []
+        target.clear_problem(key, "")
+    steps: list[Step] = []
+    shown: list[PublishedInstance] = []
+    for name in instances:
+        instance = world.instance(key, name) if showing is not None else None
+        kept = target.ledger.kept(key, name)
+        if showing is None or instance is None:
+            target.clear_problem(key, name)
+            target.clear_failed(key, name)
+            if kept and (step := _leftover(world, target, key, name, kept)) is not None:
+                steps.append(step)
+            continue
+        found = present(
+            showing,
+            instance,
+            verdict=world.verdict(showing, instance),
+            was_ready=any(k.ready for k in kept),
+            draining_seconds=world.draining_seconds(key, name) if instance.readiness == "draining" else None,
+            ready_count=world.ready_count(showing) if showing.weighted else 0,
+        )
+        if isinstance(found, PublishedInstance):
+            shown.append(found)
+            continue
+        target.clear_failed(key, name)
+        if found.problem:
+            target.set_problem(key, name, found.reason)
+        else:
+            target.clear_problem(key, name)
+        if kept:
+            steps.append(_withdrawal(key, name, kept, found))
+    if showing is not None and shown:
+        steps.extend(_show(target, showing, shown))
+    return steps
+
+
+def _leftover(world: World, target: Target, key: PublicationKey, name: str, kept: Sequence[Kept]) -> Step | None:
+    cause, hold, reason = world.fate(target.name, key, name)
+    if cause is None and hold is None:
+        target.set_problem(key, name, f"its record stays: {reason}")
+        return None
+    keys = tuple(k.key for k in kept)
+    return Step(key, name, (), keys, any(k.ready for k in kept), changes=False, cause=cause or "edit", hold=hold, reason=reason)
+
+
+def _withdrawal(key: PublicationKey, name: str, kept: Sequence[Kept], why: Withheld) -> Step:
+    keys = tuple(k.key for k in kept)
+    return Step(key, name, (), keys, any(k.ready for k in kept), changes=False, cause=why.cause, reason=why.reason)
+
+
+def _show(target: Target, showing: Showing, shown: Sequence[PublishedInstance]) -> Iterable[Step]:
+    """Render, note what is invalid, leave out what another registration holds, and compare with the ledger."""
+    key = showing.publication.key
+    records, invalid = _render(target, showing, shown)
+    conflicts = {
+        name.name: reason for name in showing.publication.names if (reason := target.names.conflict(key, name.name))
+    }
+    for instance in shown:
+        name = instance.id
+        kept = target.ledger.kept(key, name)
+        mine = [record for record in records.get(name, ()) if record.name not in conflicts]
+        if name in invalid:
+            target.set_problem(key, name, invalid[name])
+        elif conflicts:
+            target.set_problem(key, name, next(iter(conflicts.values())))
+        elif name not in target.failed.get(key, ()):
+            target.clear_problem(key, name)
+        may_remove = not conflicts and name not in invalid
+        spec = showing.compiled.registration.spec
+        step = diff(key, name, kept, mine, may_remove=may_remove and spec.sync_policy == "Sync")
+        if step is not None and spec.sync_policy == "CreateOnly":
+            step = msgspec.structs.replace(step, puts=tuple(p for p in step.puts if p.create), changes=False)
+        if step is not None and (step.puts or step.removals):
+            edited = (key, name) in target.restore
+            yield msgspec.structs.replace(step, cause="target") if edited else step
+        else:
+            target.restore.discard((key, name))
+
+
+def _render(
+    target: Target, showing: Showing, shown: Sequence[PublishedInstance]
+) -> tuple[dict[str, list[Record]], dict[str, str]]:
+    records: dict[str, list[Record]] = {}
+    invalid: dict[str, str] = {}
+    sink = target.sink
+    assert sink is not None
+
+    def take(rendered: Iterable[Record | InvalidRecord]) -> None:
+        for item in rendered:
+            if isinstance(item, InvalidRecord):
+                invalid[item.instance] = str(item)
+            else:
+                records.setdefault(item.instance, []).append(item)
+
+    _guarded(lambda some: take(sink.render(showing.publication, some)), shown, records, invalid)
+    return records, invalid
+
+
+def _guarded(
+    render: Callable[[Sequence[PublishedInstance]], None],
+    shown: Sequence[PublishedInstance],
+    records: dict[str, list[Record]],
+    invalid: dict[str, str],
+) -> None:
+    """Render all at once; if that fails, one by one, so that one bad instance fails alone."""
+    try:
+        render(shown)
+    except Exception as error:  # noqa: BLE001 - an adapter's bug in one record must not stop the others (promise 8)
+        if len(shown) == 1:
+            name = shown[0].id
+            records.pop(name, None)
+            invalid[name] = str(error) if isinstance(error, InvalidRecord) else f"the sink cannot render it: {error!r}"
+            return
+        records.clear()
+        invalid.clear()
+        for one in shown:
+            _guarded(render, [one], records, invalid)
+
+
+def diff(
+    key: PublicationKey, instance: str, kept: Sequence[Kept], records: Sequence[Record], *, may_remove: bool = True
+) -> Step | None:
+    """Compare what the sink holds of one instance with what it should hold; None where nothing is to do."""
+    have = {k.key: k for k in kept}
+    puts = []
+    changes = False
+    for record in records:
+        found = have.pop(record.key, None)
+        if found is None:
+            puts.append(Change(record.key, record, create=True))
+        elif found.fingerprint != fingerprint(record.content):
+            puts.append(Change(record.key, record))
+            changes = changes or (found.ready and record.ready)
+    removals = tuple(have) if may_remove else ()
+    if not puts and not removals:
+        return None
+    withdraws = any(k.ready for k in kept) and not any(record.ready for record in records)
+    return Step(key, instance, tuple(puts), removals, withdraws and may_remove, changes)

@@ -1,0 +1,322 @@
+"""From a service and a registration to what a sink is shown: names, addresses, ports, readiness, weight, metadata and path. Pure.
+
+A `Showing` is a publication with the rules that made it. `present` turns one instance into what is published of it, or says why nothing
+is, and on whose account (a fact of the source, a verdict, an edit): the plan needs to know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from waypost.engine import grants
+from waypost.kit.grammar import MissingLabel
+from waypost.model import (
+    Address,
+    Hop,
+    Instance,
+    Port,
+    Publication,
+    PublicationKey,
+    PublishedInstance,
+    PublishedName,
+    ServiceKey,
+    family,
+)
+
+if TYPE_CHECKING:
+    from waypost.engine.match import Compiled, EntryRule, SourceRule
+    from waypost.engine.policy import Cause
+    from waypost.kit.cidrs import Allowed
+
+__all__ = ["Far", "Near", "Showing", "Withheld", "expand_names", "present", "show"]
+
+MAX_HOPS = 4
+MAX_WEIGHT = 65_535
+SHARE_SCALE = 100  # shares are percentages or any other ratio: scaled so that dividing by the ready instances keeps precision
+
+
+class Near(msgspec.Struct, frozen=True):
+    """What the engine knows of a source, as far as publishing needs it."""
+
+    environment: str
+    allowed: Any  # kit.cidrs.Allowed
+    grants: Sequence[Any] = ()
+
+
+class Far(msgspec.Struct, frozen=True):
+    """What the engine knows of a sink, as far as publishing needs it."""
+
+    environment: str
+    owner: str
+    accepts: frozenset[str]
+    allowed: Any  # kit.cidrs.Allowed
+    restricted: bool = False  # the sink has allowedCIDRs of its own
+    grants: Sequence[Any] = ()
+    reserved: Sequence[str] = ()
+
+
+class Withheld(msgspec.Struct, frozen=True):
+    """Nothing is published of an instance; `problem` where a person should do something about it."""
+
+    cause: Cause
+    reason: str
+    problem: bool = False
+
+
+class Showing:
+    """A publication and the rules that made it. `refused` says why nothing of it may be written or deleted."""
+
+    __slots__ = ("compiled", "entry", "far", "near", "port_names", "publication", "refused", "rule", "weighted")
+
+    def __init__(
+        self, publication: Publication, compiled: Compiled, rule: SourceRule, entry: EntryRule, near: Near, far: Far
+    ) -> None:
+        self.publication = publication
+        self.compiled = compiled
+        self.rule = rule
+        self.entry = entry
+        self.near = near
+        self.far = far
+        self.refused = ""
+        self.port_names: frozenset[str] | None = None  # those the names speak of; None: no name has {port}
+        self.weighted = rule.share is not None
+
+    def same(self, other: Showing) -> bool:
+        """Say whether all instances look the same through both."""
+        return (
+            self.publication == other.publication
+            and self.compiled.registration.spec is other.compiled.registration.spec
+            and self.rule.name == other.rule.name
+            and self.refused == other.refused
+            and self.near == other.near
+            and self.far == other.far
+        )
+
+
+def show(
+    compiled: Compiled,
+    rule: SourceRule,
+    entry: EntryRule,
+    key: ServiceKey,
+    labels: Mapping[str, str],
+    instances: Mapping[str, Instance],
+    near: Near,
+    far: Far,
+) -> Showing:
+    """Make the showing of one service in one entry; what is not allowed or cannot be named is `refused`, with the reason."""
+    spec = compiled.registration.spec
+    refused = ""
+    names: tuple[PublishedName, ...] = ()
+    ports = _port_names(spec.ports, entry, instances) if any("port" in name.fields for name in entry.names) else None
+    try:
+        names = expand_names(entry, compiled, key, labels, near.environment, ports)
+    except MissingLabel as error:
+        refused = f"names: {error}"
+    publication = Publication(
+        key=PublicationKey(compiled.key, entry.name, key),
+        names=names,
+        environment=near.environment,
+        owner=far.owner,
+        labels=labels,
+        strategy=spec.strategy,
+        ttl_seconds=entry.ttl_seconds,
+        options=entry.options,
+    )
+    showing = Showing(publication, compiled, rule, entry, near, far)
+    showing.port_names = ports
+    showing.refused = refused or _refusal(compiled, key, names, near, far)
+    return showing
+
+
+def _refusal(compiled: Compiled, key: ServiceKey, names: Sequence[PublishedName], near: Near, far: Far) -> str:
+    namespace = compiled.registration.metadata.namespace
+    if near.environment not in far.accepts:
+        return f"the sink accepts {', '.join(sorted(far.accepts))}, and the source's environment is {near.environment}"
+    if not grants.may_read(near.grants, namespace, key.namespace):
+        return f"no grant of the source lets namespace `{namespace}` read services of `{key.namespace}`"
+    for name in names:
+        if reason := grants.may_publish(far.grants, far.reserved, namespace, name.name):
+            return reason
+    return ""
+
+
+def expand_names(
+    entry: EntryRule,
+    compiled: Compiled,
+    key: ServiceKey,
+    labels: Mapping[str, str],
+    environment: str,
+    ports: frozenset[str] | None,
+) -> tuple[PublishedName, ...]:
+    """Return the names, in the manifest's order and without doubles. Raises MissingLabel."""
+    values = {
+        "service": key.name,
+        "namespace": key.namespace,
+        "source": key.source,
+        "environment": environment,
+        "registration": compiled.registration.metadata.name,
+    }
+    names: dict[PublishedName, None] = {}
+    for template in entry.names:
+        if "port" in template.fields:
+            for port in sorted(ports or ()):
+                names[PublishedName(template.expand({**values, "port": port}, (labels,)), port)] = None
+        else:
+            names[PublishedName(template.expand(values, (labels,)))] = None
+    return tuple(names)
+
+
+def _port_names(rules: Sequence[Any], entry: EntryRule, instances: Mapping[str, Instance]) -> frozenset[str]:
+    if rules:
+        names = {rule.name for rule in rules}
+    else:
+        names = {port.name for instance in instances.values() for port in instance.ports if port.name}
+    return frozenset(names if entry.ports is None else names & entry.ports)
+
+
+def present(  # noqa: PLR0911 - each return is one answer, in the order a person would ask
+    showing: Showing,
+    instance: Instance,
+    *,
+    verdict: bool | None,
+    was_ready: bool,
+    draining_seconds: float | None,
+    ready_count: int,
+) -> PublishedInstance | Withheld:
+    """Return what is published of an instance. `verdict` True where no check is asked for, None where there is none yet."""
+    if showing.rule.share == 0:
+        return Withheld("edit", f"source entry `{showing.rule.name}` has weight 0")
+    if reason := _loop(showing, instance):
+        return Withheld("edit", reason, problem=True)
+    addresses, reason = _addresses(showing, instance)
+    if not addresses:
+        return Withheld("source", reason, problem=True)
+    spec = showing.compiled.registration.spec
+    ports = _ports(spec.ports, showing.entry.ports, instance.ports)
+    if not ports and (spec.ports or showing.entry.ports is not None):
+        return Withheld("source", "none of its ports is one that the registration asks for", problem=True)
+    if instance.readiness == "draining":
+        if not was_ready and draining_seconds is None:
+            return Withheld("source", "it is draining")
+        if draining_seconds is None or draining_seconds >= spec.drain_seconds:
+            return Withheld("source", "it is draining")
+        ready = False
+    else:
+        ready, cause, reason = _readiness(instance, verdict, was_ready=was_ready)
+        if not ready and showing.entry.not_ready == "Withhold":
+            return Withheld(cause, reason)
+    labels: Mapping[str, str] = instance.labels
+    if showing.publication.labels and showing.publication.labels != labels:
+        labels = {**showing.publication.labels, **instance.labels}
+    return PublishedInstance(
+        id=instance.id,
+        addresses=addresses,
+        ports=ports,
+        ready=ready,
+        weight=_weight(instance.weight, showing.rule.share, ready_count),
+        node=instance.node,
+        zone=instance.zone,
+        labels=labels,
+        metadata=_metadata(showing, instance, labels),
+        path=(*instance.path, Hop(showing.near.environment, showing.far.owner)),
+    )
+
+
+def _readiness(instance: Instance, verdict: bool | None, *, was_ready: bool) -> tuple[bool, Cause, str]:
+    if instance.readiness == "not-ready":
+        return False, "source", "its source says that it is not ready"
+    if instance.readiness == "unknown" and not was_ready:
+        return False, "source", "its source does not know whether it is ready"
+    if verdict is None:
+        return was_ready, "health", "it has not been checked yet"
+    return verdict, "health", "its health check fails"
+
+
+def _loop(showing: Showing, instance: Instance) -> str:
+    if not instance.path:
+        return ""
+    if len(instance.path) >= MAX_HOPS:
+        return f"it came by {len(instance.path)} hops; {MAX_HOPS} is the most"
+    for hop in instance.path:
+        if hop.owner == showing.far.owner or hop.environment == showing.far.environment:
+            return f"it came from {hop.environment}/{hop.owner}, where this sink writes: publishing it would be a loop"
+    return ""
+
+
+def _addresses(showing: Showing, instance: Instance) -> tuple[tuple[Address, ...], str]:
+    wanted = showing.rule.addresses
+    reason = "it has no address"
+    chosen = []
+    near: Allowed = showing.near.allowed
+    for address in instance.addresses:
+        if wanted is not None:
+            if wanted.types and address.type not in wanted.types:
+                reason = f"it has no address of type {', '.join(wanted.types)}"
+                continue
+            if wanted.families and family(address.value) not in wanted.families:
+                reason = f"it has no address of family {', '.join(wanted.families)}"
+                continue
+        refusal = near.refusal(address.value)
+        if refusal is None and showing.far.restricted:
+            refusal = showing.far.allowed.refusal(address.value)
+        if refusal is not None:
+            reason = refusal
+            continue
+        chosen.append(address)
+    if wanted is not None and wanted.types and len(chosen) > 1:
+        chosen.sort(key=lambda address: wanted.types.index(address.type))
+    return tuple(chosen), reason
+
+
+def _ports(rules: Sequence[Any], wanted: frozenset[str] | None, ports: tuple[Port, ...]) -> tuple[Port, ...]:
+    if rules:
+        found = []
+        for rule in rules:
+            if wanted is not None and rule.name not in wanted:
+                continue
+            if (port := _match_port(rule.match, ports)) is not None:
+                found.append(Port(port.number, rule.name, port.protocol))
+        return tuple(found)
+    return ports if wanted is None else tuple(port for port in ports if port.name in wanted)
+
+
+def _match_port(match: Any, ports: tuple[Port, ...]) -> Port | None:
+    if match.name is not None:
+        return next((port for port in ports if port.name == match.name), None)
+    if match.index is not None:
+        return ports[match.index] if match.index < len(ports) else None
+    return next((port for port in ports if port.number == match.number), None)
+
+
+def _weight(own: int, share: int | None, ready: int) -> int:
+    if share is None:
+        return own
+    return min(MAX_WEIGHT, max(1, round(own * share * SHARE_SCALE / max(1, ready)))) if own else 0
+
+
+def _metadata(showing: Showing, instance: Instance, labels: Mapping[str, str]) -> Mapping[str, str]:
+    templates = showing.entry.metadata
+    if not templates:
+        return {}
+    key = showing.publication.key
+    values = {
+        "service": key.service.name,
+        "namespace": key.service.namespace,
+        "source": key.service.source,
+        "environment": showing.near.environment,
+        "registration": showing.publication.registration,
+        "port": instance.ports[0].name if instance.ports else "",
+        "instance.id": instance.id,
+        "instance.node": instance.node,
+        "instance.zone": instance.zone,
+    }
+    metadata = {}
+    for name, template in templates.items():
+        try:
+            metadata[name] = template.expand(values, (labels,))
+        except MissingLabel:
+            continue  # an absent label leaves its key out; a default keeps it
+    return metadata

@@ -1,0 +1,356 @@
+"""Where marks come from: settings, catalogs and verdicts together say which publications there are and which instances are dirty.
+
+It keeps the catalogs, the matcher and the showings in step, and answers what a plan asks (`plan.World`). It never writes.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import TYPE_CHECKING, Protocol
+
+from waypost.engine.catalog import Absence, SourceView
+from waypost.engine.match import Compiled, Matcher, SourceRule
+from waypost.engine.plan import World
+from waypost.engine.publish import Near, Showing, Withheld, present, show
+from waypost.model import PublicationKey, ServiceKey
+
+if TYPE_CHECKING:
+    from waypost.engine.policy import Cause, HoldCause
+    from waypost.engine.target import Target
+    from waypost.model import Instance
+    from waypost.settings import ServiceRegistration
+
+__all__ = ["NO_OVERLAY", "Overlay", "Reconciler"]
+
+Count = dict[ServiceKey, int]
+
+
+class Overlay(Protocol):
+    """Health verdicts, as the engine asks for them; see engine.overlay."""
+
+    def verdict(self, showing: Showing, instance: Instance) -> bool | None:
+        """Return True for ready, False for not, None where nothing is known yet."""
+
+    def follow(self, showing: Showing, instances: Mapping[str, Instance], changed: Collection[str] | None) -> None:
+        """Take note that a publication shows these instances, of which those `changed` may be new or gone (None: any)."""
+
+    def forget(self, key: PublicationKey) -> None:
+        """Take note that a publication is gone."""
+
+
+class _NoOverlay:
+    """No checks: every instance is as ready as its source says."""
+
+    def verdict(self, showing: Showing, instance: Instance) -> bool | None:
+        return True
+
+    def follow(self, showing: Showing, instances: Mapping[str, Instance], changed: Collection[str] | None) -> None:
+        pass
+
+    def forget(self, key: PublicationKey) -> None:
+        pass
+
+
+NO_OVERLAY = _NoOverlay()
+
+
+class Reconciler(World):
+    """The engine's knowledge. `now` is a monotonic clock."""
+
+    def __init__(self, now: Callable[[], float], overlay: Overlay = NO_OVERLAY, on_timer: Callable[[], None] = lambda: None) -> None:
+        """Begin with nothing; `on_timer` is called when the next time that something is due has come nearer."""
+        self._now = now
+        self.overlay = overlay
+        self._on_timer = on_timer
+        self.matcher = Matcher()
+        self.views: dict[str, SourceView] = {}
+        self.near: dict[str, Near] = {}
+        self.targets: dict[str, Target] = {}
+        self.deleted: set[str] = set()
+        self.complete = False  # the manifests were read whole
+        self.showings: dict[tuple[str, PublicationKey], Showing] = {}
+        self._by_service: dict[ServiceKey, list[tuple[str, PublicationKey]]] = {}
+        self._counts: dict[tuple[str, str], Count] = {}
+        self._timers: list[tuple[float, ServiceKey, str]] = []
+
+    # --- what plan asks (see plan.World)
+
+    def showing(self, target: str, key: PublicationKey) -> Showing | None:
+        return self.showings.get((target, key))
+
+    def instance(self, key: PublicationKey, instance: str) -> Instance | None:
+        view = self.views.get(key.service.source)
+        known = view.services.get(key.service) if view is not None else None
+        return known.instances.get(instance) if known is not None else None
+
+    def all_instances(self, key: PublicationKey) -> set[str]:
+        view = self.views.get(key.service.source)
+        known = view.services.get(key.service) if view is not None else None
+        return set(known.instances) if known is not None else set()
+
+    def verdict(self, showing: Showing, instance: Instance) -> bool | None:
+        return self.overlay.verdict(showing, instance)
+
+    def draining_seconds(self, key: PublicationKey, instance: str) -> float | None:
+        view = self.views.get(key.service.source)
+        since = view.draining.get((key.service, instance)) if view is not None else None
+        return None if since is None else self._now() - since
+
+    def ready_count(self, showing: Showing) -> int:
+        return sum(self._counts.get((showing.compiled.key, showing.rule.name), {}).values())
+
+    def fate(self, target: str, key: PublicationKey, instance: str) -> tuple[Cause | None, HoldCause | None, str]:  # noqa: PLR0911 - one answer a line, in the order of who decides
+        compiled = self.matcher.compiled.get(key.registration)
+        if compiled is None:
+            if key.registration in self.deleted:
+                return "edit", None, "its registration was deleted"
+            if not self.complete:
+                return None, "FeedUnreadable", "its registration is not known, and not all manifests could be read"
+            return None, "UnknownRegistration", "its registration is not known: it went while Waypost was not running"
+        rules = [rule for rule in compiled.sources if rule.source == key.service.source]
+        if not rules:
+            return "edit", None, "its registration no longer names the source"
+        if not any(entry.name == key.entry and entry.sink == target for entry in compiled.entries):
+            return "edit", None, "its registration no longer has the entry"
+        view = self.views.get(key.service.source)
+        if view is None:
+            return None, None, f"source {key.service.source} is not declared"
+        absence = view.absence(key.service, instance)
+        if absence is Absence.UNKNOWN:
+            return None, None, absence.value
+        if absence is Absence.DOUBTED:
+            return None, "SourceEmpty", absence.value
+        if absence is Absence.FACT:
+            return "source", None, absence.value
+        if absence is Absence.INFERRED:
+            return "inferred", None, absence.value
+        return "edit", None, "its registration no longer selects the service"
+
+    # --- marks
+
+    def changed(self, key: ServiceKey, instances: Collection[str] | None) -> None:
+        """Take a catalog's mark: these instances of a service, or the service as a whole (None)."""
+        if instances is None:
+            self._rematch(key)
+            return
+        pairs = self._by_service.get(key, ())
+        view = self.views[key.source]
+        known = view.services.get(key)
+        for target, publication in pairs:
+            showing = self.showings[target, publication]
+            if known is not None and self._new_port_names(showing, known.instances, instances):
+                self._rematch(key)
+                return
+        self._mark_leftovers(key, instances)
+        for target, publication in pairs:
+            showing = self.showings[target, publication]
+            if known is not None:
+                self.overlay.follow(showing, known.instances, instances)
+                self._note_draining(showing, view, key, instances)
+            if showing.weighted and self._recount(showing, key):
+                self._mark_entry(showing)
+            self.targets[target].mark(publication, instances)
+
+    def verdict_changed(self, target: str, key: PublicationKey, instances: Collection[str]) -> None:
+        """Take a mark of the health overlay."""
+        showing = self.showings.get((target, key))
+        if showing is None:
+            return
+        if showing.weighted and self._recount(showing, key.service):
+            self._mark_entry(showing)
+        self.targets[target].mark(key, instances)
+
+    def _mark_leftovers(self, key: ServiceKey, instances: Collection[str] | None) -> None:
+        """Mark records of the service whose publication no longer is."""
+        for target in self.targets.values():
+            for publication in target.ledger.by_service.get(key, ()):
+                if (target.name, publication) not in self.showings:
+                    target.mark(publication, instances)
+
+    def _mark_entry(self, showing: Showing) -> None:
+        registration, rule = showing.compiled.key, showing.rule.name
+        for (target, publication), other in self.showings.items():
+            if other.compiled.key == registration and other.rule.name == rule:
+                self.targets[target].mark(publication, None)
+
+    @staticmethod
+    def _new_port_names(showing: Showing, instances: Mapping[str, Instance], changed: Iterable[str]) -> bool:
+        names = showing.port_names
+        if names is None or showing.compiled.registration.spec.ports:
+            return False
+        wanted = showing.entry.ports
+        return any(
+            port.name and port.name not in names and (wanted is None or port.name in wanted)
+            for i in changed
+            if (instance := instances.get(i)) is not None
+            for port in instance.ports
+        )
+
+    # --- settings
+
+    def put_registration(self, registration: ServiceRegistration) -> None:
+        """Put a registration in force."""
+        key = f"{registration.metadata.namespace}/{registration.metadata.name}"
+        former = self.matcher.compiled.get(key)
+        compiled = self.matcher.put(registration)
+        self.deleted.discard(key)
+        self._reconsider(former, compiled)
+
+    def delete_registration(self, key: str) -> None:
+        """Take a registration out: a person deleted it."""
+        former = self.matcher.compiled.get(key)
+        self.matcher.remove(key)
+        self.deleted.add(key)
+        self._reconsider(former, None)
+
+    def reconsider_source(self, name: str) -> None:
+        """Match all services of a source again: it is new, gone, or its rules have changed."""
+        for key in self._services_of(name):
+            self._rematch(key)
+
+    def reconsider_all(self) -> None:
+        """Match everything again: a sink is new, gone, or its rules have changed."""
+        for name in set(self.views) | {key.source for key in self._by_service}:
+            self.reconsider_source(name)
+
+    def _services_of(self, name: str) -> set[ServiceKey]:
+        view = self.views.get(name)
+        found = {key for key in self._by_service if key.source == name}
+        return found | set(view.services) if view is not None else found
+
+    def _reconsider(self, former: Compiled | None, compiled: Compiled | None) -> None:
+        registration = (former or compiled).key  # type: ignore[union-attr]
+        affected = {key.service for _, key in self.showings if key.registration == registration}
+        for target in self.targets.values():
+            for publication in target.ledger.shelves:
+                if publication.registration == registration:
+                    affected.add(publication.service)
+        for rule in compiled.sources if compiled is not None else ():
+            affected.update(self._selected(rule))
+        for key in sorted(affected):
+            self._rematch(key)
+
+    def _selected(self, rule: SourceRule) -> Iterable[ServiceKey]:
+        view = self.views.get(rule.source)
+        if view is None:
+            return ()
+        if rule.exact is not None:
+            return (rule.exact,) if rule.exact in view.services else ()
+        return [key for key, known in view.services.items() if rule.wants(key, known.labels)]
+
+    def _rematch(self, key: ServiceKey) -> None:
+        """Find anew which publications a service has, and mark those that changed as a whole."""
+        wanted = {place: showing for place, showing in self._wanted(key)}
+        former = self._by_service.get(key, [])
+        for place in former:
+            if place not in wanted:
+                self._withdraw_showing(place)
+        for place, showing in wanted.items():
+            self._put_showing(place, showing)
+        if wanted:
+            self._by_service[key] = list(wanted)
+        else:
+            self._by_service.pop(key, None)
+        self._mark_leftovers(key, None)
+
+    def _wanted(self, key: ServiceKey) -> Iterable[tuple[tuple[str, PublicationKey], Showing]]:
+        view = self.views.get(key.source)
+        known = view.services.get(key) if view is not None else None
+        near = self.near.get(key.source)
+        if known is None or near is None:
+            return
+        for compiled, rule in self.matcher.matches(key, known.labels):
+            for entry in compiled.entries:
+                if (target := self.targets.get(entry.sink)) is not None:
+                    showing = show(compiled, rule, entry, key, known.labels, known.instances, near, target.far)
+                    yield (target.name, showing.publication.key), showing
+
+    def _put_showing(self, place: tuple[str, PublicationKey], showing: Showing) -> None:
+        target, key = self.targets[place[0]], place[1]
+        former = self.showings.get(place)
+        self.showings[place] = showing
+        view = self.views[key.service.source]
+        instances = view.services[key.service].instances
+        if showing.weighted:
+            self._recount(showing, key.service)
+        self.overlay.follow(showing, instances, None)
+        self._note_draining(showing, view, key.service, None)
+        for other in target.names.want(key, {name.name for name in showing.publication.names}):
+            target.mark(other, None)
+        if former is None or not former.same(showing):
+            target.mark(key, None)
+
+    def _withdraw_showing(self, place: tuple[str, PublicationKey]) -> None:
+        target, key = self.targets.get(place[0]), place[1]
+        showing = self.showings.pop(place)
+        self.overlay.forget(key)
+        if showing.weighted:
+            self._counts.get((showing.compiled.key, showing.rule.name), {}).pop(key.service, None)
+        if target is not None:
+            target.problems.pop(key, None)
+            target.failed.pop(key, None)
+            for other in target.names.want(key, ()):
+                target.mark(other, None)
+            target.mark(key, None)
+
+    # --- weights and draining
+
+    def _recount(self, showing: Showing, key: ServiceKey) -> bool:
+        """Count the ready instances of a source entry's service again; say whether the count changed."""
+        counts = self._counts.setdefault((showing.compiled.key, showing.rule.name), {})
+        known = self.views[key.source].services.get(key)
+        ready = 0
+        for instance in known.instances.values() if known is not None else ():
+            ready += instance.readiness == "ready" and self.overlay.verdict(showing, instance) is not False
+        before = counts.get(key, 0)
+        if ready:
+            counts[key] = ready
+        else:
+            counts.pop(key, None)
+        return ready != before
+
+    def _note_draining(self, showing: Showing, view: SourceView, key: ServiceKey, changed: Collection[str] | None) -> None:
+        if not view.draining:
+            return
+        seconds = showing.compiled.registration.spec.drain_seconds
+        for (service, instance), since in view.draining.items():
+            if service == key and (changed is None or instance in changed):
+                heapq.heappush(self._timers, (since + seconds, key, instance))
+                self._on_timer()
+
+    # --- time
+
+    def next_due(self) -> float | None:
+        """Return when something is due because of time alone, None where nothing is."""
+        due = [view.next_due() for view in self.views.values() if view.doubt]
+        due.append(self._timers[0][0] if self._timers else None)
+        return min((d for d in due if d is not None), default=None)
+
+    def tick(self) -> None:
+        """Do what is due by now."""
+        now = self._now()
+        for view in self.views.values():
+            if view.doubt:
+                view.believe()
+        while self._timers and self._timers[0][0] <= now:
+            _, key, instance = heapq.heappop(self._timers)
+            for target, publication in self._by_service.get(key, ()):
+                self.targets[target].mark(publication, (instance,))
+
+    # --- for people
+
+    def shown(self, place: tuple[str, PublicationKey], instance: Instance) -> object:
+        """Return what is published of an instance in a sink, or why nothing is (see publish.present)."""
+        showing = self.showings[place]
+        if showing.refused:
+            return Withheld("edit", showing.refused, problem=True)
+        target, key = self.targets[place[0]], place[1]
+        return present(
+            showing,
+            instance,
+            verdict=self.verdict(showing, instance),
+            was_ready=target.ledger.is_ready(key, instance.id),
+            draining_seconds=self.draining_seconds(key, instance.id),
+            ready_count=self.ready_count(showing),
+        )

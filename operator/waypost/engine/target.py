@@ -1,0 +1,123 @@
+"""One sink as the engine knows it: what is dirty, what it holds, who has which name, what is wrong. Data only; the writer moves it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from waypost.engine.ledger import Ledger
+from waypost.engine.names import Names
+from waypost.model import PublicationKey
+
+if TYPE_CHECKING:
+    from waypost.adapter import Fence, Sink
+    from waypost.engine.plan import Step
+    from waypost.engine.policy import HoldCause, Policy
+    from waypost.engine.publish import Far
+
+__all__ = ["Condition", "Planned", "Target"]
+
+Pair = tuple[PublicationKey, str]
+Mode = Literal["Apply", "DryRun", "Paused"]
+
+
+class Condition(msgspec.Struct, frozen=True):
+    """How it stands: a CamelCase reason and a sentence for people; `since` in wall seconds."""
+
+    ok: bool
+    reason: str
+    message: str = ""
+    since: float = 0.0
+
+
+class Planned(msgspec.Struct, frozen=True):
+    """A step that is not taken, because the sink is not written to, and the hold that it would wait in."""
+
+    step: Step
+    hold: HoldCause | None = None
+
+
+class Target:
+    """The state of one sink. `dirty[key]` is the set of instances to look at again, or None for all of the publication."""
+
+    def __init__(self, name: str, far: Far, mode: Mode, policy: Policy) -> None:
+        self.name = name
+        self.far = far
+        self.mode = mode
+        self.policy = policy
+        self.sink: Sink | None = None
+        self.fence: Fence | None = None
+        self.loaded = False  # observed in whole, in this term
+        self.ledger = Ledger()
+        self.names = Names(lambda _: ())
+        self.dirty: dict[PublicationKey, set[str] | None] = {}
+        self.waiting: dict[PublicationKey, set[str]] = {}  # removals that wait for writes under way
+        self.busy: set[PublicationKey] = set()  # a batch in flight touches them
+        self.failed: dict[PublicationKey, dict[str, str]] = {}  # writes that the target refused: instance → reason
+        self.problems: dict[PublicationKey, dict[str, str]] = {}  # what a person should know: instance ("" for all) → reason
+        self.restore: set[Pair] = set()  # pairs that the target lost or others altered: restoring them counts for nothing
+        self.leaving: dict[PublicationKey, int] = {}  # ready pairs whose withdrawal is on its way
+        self.planned: dict[Pair, Planned] = {}  # in DryRun and Paused: what would be done
+        self.condition = Condition(ok=False, reason="Starting")
+        self.wake = asyncio.Event()
+        self.look_due = asyncio.Event()
+        self.written = 0
+
+    def mark(self, key: PublicationKey, instances: Collection[str] | None) -> None:
+        """Look again at these instances of a publication; None: at all of them."""
+        if instances is None:
+            self.dirty[key] = None
+        else:
+            present = self.dirty.get(key, ())
+            if present is None:
+                return
+            if isinstance(present, set):
+                present.update(instances)
+            else:
+                self.dirty[key] = set(instances)
+        self.wake.set()
+
+    def mark_pairs(self, pairs: Iterable[Pair]) -> None:
+        """Look again at these pairs."""
+        for key, instance in pairs:
+            self.mark(key, (instance,))
+
+    def stir(self) -> None:
+        """Look again at what waited for writes under way."""
+        waiting, self.waiting = self.waiting, {}
+        for key, instances in waiting.items():
+            self.mark(key, instances)
+
+    def set_problem(self, key: PublicationKey, instance: str, reason: str) -> None:
+        """Say what is wrong with one instance, or with the publication as a whole ("")."""
+        self.problems.setdefault(key, {})[instance] = reason
+
+    def clear_problem(self, key: PublicationKey, instance: str) -> None:
+        """Say that nothing is wrong with it any more."""
+        if (mine := self.problems.get(key)) is not None and mine.pop(instance, None) is not None and not mine:
+            del self.problems[key]
+
+    def clear_failed(self, key: PublicationKey, instance: str) -> None:
+        """Say that no write of this instance stands refused."""
+        if (mine := self.failed.get(key)) is not None and mine.pop(instance, None) is not None and not mine:
+            del self.failed[key]
+
+    def fail(self, reason: str, message: str, wall: float) -> None:
+        """Say that the sink cannot be written to, and why."""
+        if self.condition.ok or self.condition.reason != reason or self.condition.message != message:
+            since = wall if self.condition.ok else self.condition.since
+            self.condition = Condition(ok=False, reason=reason, message=message, since=since)
+
+    def recover(self, wall: float) -> None:
+        """Say that the sink is written to again; a look at all of it is due after an outage."""
+        if not self.condition.ok:
+            self.look_due.set()
+            self.condition = Condition(ok=True, reason="Writing", since=wall)
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing is left to do: nothing dirty, nothing under way."""
+        return self.loaded and not self.dirty and not self.busy and not self.waiting
