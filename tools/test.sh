@@ -14,9 +14,7 @@ else
 fi
 
 sh tools/env.sh
-if [ -e testbed/setup.sh ]; then
-    sh testbed/setup.sh
-fi
+sh testbed/setup.sh || echo "test: going on without what is missing; with CI=true its tests fail, else they are skipped"
 
 failed=0
 sh tools/check.sh || failed=1
