@@ -5,7 +5,7 @@ from pathlib import Path
 
 
 def cache() -> Path:
-    """The cache folder: `$WAYPOST_TESTBED`, else `waypost-testbed` in the user's cache folder (it may not exist yet)."""
+    """The cache folder: `$WAYPOST_TESTBED`, else `waypost-testbed` in the user's (it may not exist yet)."""
     if chosen := os.environ.get("WAYPOST_TESTBED"):
         return Path(chosen).absolute()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "waypost-testbed"

@@ -48,17 +48,17 @@ def _index() -> str:
 def _read(url: str, tls: ssl.SSLContext) -> bytes:
     """The body of an answer; tries again when the network or the server fails."""
     parts = urllib.parse.urlsplit(url)
-    request = urllib.request.Request(parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl())  # noqa: S310
+    request = urllib.request.Request(parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl())
     if parts.username:
         login = f"{urllib.parse.unquote(parts.username)}:{urllib.parse.unquote(parts.password or '')}"
         request.add_header("Authorization", f"Basic {base64.b64encode(login.encode()).decode()}")
     for left in reversed(range(TRIES)):
         try:
-            with urllib.request.urlopen(request, timeout=120, context=tls) as answer:  # noqa: S310
+            with urllib.request.urlopen(request, timeout=120, context=tls) as answer:
                 body: bytes = answer.read()
                 return body
         except OSError as error:
-            gone = isinstance(error, urllib.error.HTTPError) and error.code < 500 and error.code != 429  # noqa: PLR2004
+            gone = isinstance(error, urllib.error.HTTPError) and error.code < 500 and error.code != 429
             if gone or not left:
                 msg = f"{parts.path}: {error}"
                 raise FetchError(msg) from error

@@ -1,7 +1,8 @@
 """Builds what is missing or outdated in the testbed's cache: `python -m testbed.install [--list] [NAME…]`.
 
-A part is made in a folder beside its place and renamed when it is whole, so an interrupted build leaves nothing half done; one
-process makes a part at a time, others wait for it. What a build starts ends with it. Runs on a bare Python >= 3.11 that has pip.
+A part is made in a folder beside its place and renamed when it is whole, so an interrupted build leaves nothing half
+done; one process makes a part at a time, others wait for it. What a build starts ends with it. Runs on a bare Python >=
+3.11 that has pip.
 """
 
 import argparse
@@ -47,9 +48,7 @@ class Watched:
         self.log = log
         self.began = time.monotonic()
 
-    def __call__(
-        self, argv: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, str] | None = None
-    ) -> None:
+    def __call__(self, argv: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> None:
         with self.log.open("ab") as log:
             log.write(f"$ {' '.join(argv)}\n".encode())
             log.flush()
@@ -169,7 +168,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command; 0 when all that was asked for is there."""
     parser = argparse.ArgumentParser(prog="testbed/setup.sh", description="Builds the testbed's servers.")
     parser.add_argument("--list", action="store_true", help="say what is there and what is missing, and build nothing")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(PARTS)}; default: {', '.join(DEFAULT)}")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"of {', '.join(PARTS)}; default: {', '.join(DEFAULT)}"
+    )
     given = parser.parse_args(argv)
     if given.list:
         report()

@@ -1,14 +1,16 @@
 """Runs one server for a test and leaves nothing of it behind, however the test ends.
 
-A program of its own (standard library, `python -I -S keeper.py PROGRAM ARGUMENT…`) that stands between the test and the server:
+A program of its own (standard library, `python -I -S keeper.py PROGRAM ARGUMENT…`) that stands between the test and the
+server:
 
-- it is the "child subreaper" of whatever the server starts, so a process that left the server's session (a Mesos task does)
-  is still found among its descendants;
-- its standard input is a pipe held by the test: when that closes, because the test ended in whatever way (kill -9 included),
-  it ends the server and all descendants. When the server itself ends, it ends those that are left as well;
+- it is the "child subreaper" of whatever the server starts, so a process that left the server's session (a Mesos task
+  does) is still found among its descendants;
+- its standard input is a pipe held by the test: when that closes, because the test ended in whatever way (kill -9
+  included), it ends the server and all descendants. When the server itself ends, it ends those that are left as well;
 - it signals on command, so that only a process of its own, not yet reaped, is ever signalled: no pid is used twice.
 
-Commands, one a line: `signal NUMBER`. It prints `pid NUMBER` first and `exit STATUS` last (negative: the signal that ended it).
+Commands, one a line: `signal NUMBER`. It prints `pid NUMBER` first and `exit STATUS` last (negative: the signal that
+ended it).
 """
 
 import contextlib

@@ -23,7 +23,7 @@ class MissingError(Exception):
 
 @dataclass(frozen=True)
 class GoBuild:
-    """Programs built from Go modules: from a go.mod of ours in `servers/go` (`module`), or as `go install PACKAGE@VERSION`."""
+    """Programs from Go modules: by a go.mod of ours in `servers/go` (`module`), or as `go install PACKAGE@VERSION`."""
 
     programs: Mapping[str, str]  # program → package
     module: bool = True
@@ -124,9 +124,7 @@ PARTS = {
                 flags=f"-s -w {_KUBE_FLAGS}",
             ),
         ),
-        _go(
-            "kwok", "kwok 0.7.0", 3.5, GoBuild({"kwok": "sigs.k8s.io/kwok/cmd/kwok"}, module=False, version="v0.7.0")
-        ),
+        _go("kwok", "kwok 0.7.0", 3.5, GoBuild({"kwok": "sigs.k8s.io/kwok/cmd/kwok"}, module=False, version="v0.7.0")),
     )
 }
 DEFAULT = ("etcd", "consul", "mesos", "witness")

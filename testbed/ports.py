@@ -1,8 +1,8 @@
 """Free ports on loopback, chosen so that they stay free.
 
-A port that the kernel hands out for port 0 lies in the range it also takes for outgoing connections, so any client of the
-machine may occupy it while a server restarts. The ports given here lie below that range, are tried by binding them (TCP and
-UDP), and are given once per process.
+A port that the kernel hands out for port 0 lies in the range it also takes for outgoing connections, so any client of
+the machine may occupy it while a server restarts. The ports given here lie below that range, are tried by binding them
+(TCP and UDP), and are given once per process.
 """
 
 import contextlib
@@ -40,7 +40,7 @@ def free_block(size: int, host: str = "127.0.0.1") -> int:
     """The first of `size` consecutive ports, all free on `host`; raises OSError when none is found."""
     highest = _highest()
     for _ in range(1000):
-        first = random.randint(LOWEST, highest - size)  # noqa: S311 (no secret)
+        first = random.randint(LOWEST, highest - size)
         block = [(host, first + offset) for offset in range(size)]
         if not _given.intersection(block) and all(is_free(*place) for place in block):
             _given.update(block)

@@ -1,7 +1,7 @@
 """A real server as a child of a test: started, asked, stopped, killed, paused and started again on the same ports.
 
-What every server class shares. It holds no event loop of its own: a server started in one loop may be used from another, so
-one server can serve a whole test session.
+What every server class shares. It holds no event loop of its own: a server started in one loop may be used from
+another, so one server can serve a whole test session.
 """
 
 import asyncio
@@ -27,7 +27,8 @@ class NotReadyError(Exception):
 class Server:
     """One process. Subclasses say what to run (`command`, `environment`) and how to ask whether it serves (`probe`).
 
-    Everything it writes is below `directory`: `data/` (its state) and `log`. Ports are chosen once, when the object is made.
+    Everything it writes is below `directory`: `data/` (its state) and `log`. Ports are chosen once, when the object is
+    made.
     """
 
     name: ClassVar[str] = "server"

@@ -86,7 +86,7 @@ def make_mesos(target: Path, run: Runner) -> None:
 
 
 def make_witness(target: Path, run: Runner) -> None:
-    """An environment with the pinned clients, and the pure-Python part of http-parser, which has no wheel and does not build."""
+    """An environment with the pinned clients, and the pure-Python part of http-parser, which does not build."""
     run([sys.executable, "-m", "venv", str(target)])
     python = str(target / "bin/python")
     run([*_pip(python), "--no-deps", "-r", str(HERE.parent / "requirements/witness.txt")])

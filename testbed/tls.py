@@ -3,7 +3,7 @@
 Keys are elliptic (P-256), made in milliseconds; nothing here protects anything but a test.
 """
 
-import datetime
+import datetime as dt
 import ipaddress
 import ssl
 from collections.abc import Sequence
@@ -42,9 +42,7 @@ def _write(directory: Path, name: str, certificate: x509.Certificate, key: ec.El
     written = Certificate(directory / f"{name}.pem", directory / f"{name}-key.pem")
     written.key.touch(mode=0o600)
     written.key.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     written.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     return written
@@ -58,14 +56,14 @@ class Authority:
         self.directory = directory.resolve()
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = _name(f"{name} authority")
-        now = datetime.datetime.now(datetime.UTC)
+        now = dt.datetime.now(dt.UTC)
         public = self._key.public_key()
         usage = x509.KeyUsage(
             digital_signature=True, content_commitment=False, key_encipherment=False, data_encipherment=False,
             key_agreement=False, key_cert_sign=True, crl_sign=True, encipher_only=False, decipher_only=False,
         )  # fmt: skip
         made = (
-            self._builder(self._name, public, now - datetime.timedelta(days=1), now + datetime.timedelta(days=2))
+            self._builder(self._name, public, now - dt.timedelta(days=1), now + dt.timedelta(days=2))
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(usage, critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
@@ -76,25 +74,23 @@ class Authority:
     def issue(
         self, name: str, *, hosts: Sequence[str] = LOOPBACK, common_name: str | None = None, expired: bool = False
     ) -> Certificate:
-        """A certificate for a server on `hosts` and for a client called `common_name` (default: `name`), valid for a day.
+        """A certificate for a server on `hosts` and for a client called `common_name`, valid for a day.
 
-        `name` is that of its files. `expired`: it ended an hour ago.
+        `name` is that of its files, and the default of `common_name`. `expired`: it ended an hour ago.
         """
         key = ec.generate_private_key(ec.SECP256R1())
-        now = datetime.datetime.now(datetime.UTC)
+        now = dt.datetime.now(dt.UTC)
         subject = _name(name if common_name is None else common_name)
-        until = now + (datetime.timedelta(hours=-1) if expired else datetime.timedelta(days=1))
+        until = now + (dt.timedelta(hours=-1) if expired else dt.timedelta(days=1))
         made = (
-            self._builder(subject, key.public_key(), now - datetime.timedelta(hours=12), until)
+            self._builder(subject, key.public_key(), now - dt.timedelta(hours=12), until)
             .add_extension(x509.SubjectAlternativeName([_general_name(host) for host in hosts]), critical=False)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(
                 x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]),
                 critical=False,
             )
-            .add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False
-            )
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
             .sign(self._key, hashes.SHA256())
         )
         return _write(self.directory, name, made, key)
@@ -115,7 +111,7 @@ class Authority:
         return context
 
     def _builder(
-        self, subject: x509.Name, public: ec.EllipticCurvePublicKey, start: datetime.datetime, end: datetime.datetime
+        self, subject: x509.Name, public: ec.EllipticCurvePublicKey, start: dt.datetime, end: dt.datetime
     ) -> x509.CertificateBuilder:
         return (
             x509.CertificateBuilder()

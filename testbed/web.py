@@ -1,4 +1,4 @@
-"""HTTP requests for probes and for setting servers up: standard library, one connection a request, any status is an answer."""
+"""HTTP requests for probes and for setting servers up: one connection a request, any status is an answer."""
 
 import asyncio
 import http.client
@@ -18,7 +18,7 @@ class Answer:
     headers: Mapping[str, str]
     body: bytes
 
-    def json(self) -> Any:  # noqa: ANN401 (whatever the server sent)
+    def json(self) -> Any:
         """The body, decoded; raises ValueError."""
         return json.loads(self.body)
 
@@ -59,7 +59,7 @@ async def request(
     tls: ssl.SSLContext | None = None,
     timeout: float = 10,
 ) -> Answer:
-    """Send one request (a `body` that is not bytes goes as JSON); raises OSError when there is no answer in `timeout` seconds."""
+    """Send one request (a `body` that is not bytes goes as JSON); OSError: no answer within `timeout` seconds."""
     sent = {**(headers or {})}
     if body is not None and not isinstance(body, bytes):
         body = json.dumps(body).encode()

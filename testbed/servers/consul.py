@@ -17,10 +17,10 @@ from testbed.web import Answer, request
 class Consul(Server):
     """One Consul server.
 
-    `address` is the URL of its HTTP API, `dns_port` where it answers DNS (UDP and TCP, on 127.0.0.1). `acl`: everything is
-    denied without a token, `token` is the management token, and `limited_token` makes others. `tls`: the API is https, with a
-    certificate of that authority, and demands one of clients if `client_certificates`.
-    `settings` are merged into its configuration.
+    `address` is the URL of its HTTP API, `dns_port` where it answers DNS (UDP and TCP, on 127.0.0.1). `acl`: everything
+    is denied without a token, `token` is the management token, and `limited_token` makes others. `tls`: the API is
+    https, with a certificate of that authority, and demands one of clients if `client_certificates`. `settings` are
+    merged into its configuration.
     """
 
     name: ClassVar[str] = "consul"
@@ -112,7 +112,7 @@ class Consul(Server):
 
     async def call(
         self, method: str, path: str, body: object = None, *, token: str | None = None, timeout: float = 10
-    ) -> Any:  # noqa: ANN401 (Consul's JSON)
+    ) -> Any:
         """A call of its HTTP API with the management token (or `token`), decoded; raises ValueError for a refusal."""
         answer = await self.request(method, path, body, token=token, timeout=timeout)
         return answer.expect().json() if answer.body else answer.expect().body
@@ -123,12 +123,10 @@ class Consul(Server):
         """The same with the answer as it came, whatever its status."""
         token = token or self.token
         headers = {"X-Consul-Token": token} if token else {}
-        return await request(
-            method, self.address + path, body, headers=headers, tls=self.context, timeout=timeout
-        )
+        return await request(method, self.address + path, body, headers=headers, tls=self.context, timeout=timeout)
 
     async def limited_token(self, rules: str) -> str:
-        """A token that may do what these rules say and no more (needs `acl`), e.g. `service_prefix "web" {policy = "write"}`."""
+        """A token that may do what these rules say and no more, e.g. `service_prefix "web" {policy = "write"}`."""
         name = f"limited-{uuid.uuid4().hex[:8]}"
         await self.call("PUT", "/v1/acl/policy", {"Name": name, "Rules": rules})
         made = await self.call("PUT", "/v1/acl/token", {"Description": name, "Policies": [{"Name": name}]})

@@ -13,15 +13,15 @@ from testbed.process import Server
 from testbed.tls import Authority
 from testbed.web import Answer, request
 
-ROOT_PASSWORD = "testbed-root"  # noqa: S105 (of throw-away servers)
+ROOT_PASSWORD = "testbed-root"
 
 
 class Etcd(Server):
     """One etcd member.
 
-    `endpoint` is its URL, `endpoints` a list of it. `tls`: it speaks TLS with a certificate of that authority and demands one of
-    clients. `auth`: authentication is on, `root` has the password ROOT_PASSWORD, and `add_user` makes others.
-    `unsafe_no_fsync` is faster and loses the last writes in a kill -9. `flags` go to etcd as they are.
+    `endpoint` is its URL, `endpoints` a list of it. `tls`: it speaks TLS with a certificate of that authority and
+    demands one of clients. `auth`: authentication is on, `root` has the password ROOT_PASSWORD, and `add_user` makes
+    others. `unsafe_no_fsync` is faster and loses the last writes in a kill -9. `flags` go to etcd as they are.
     """
 
     name: ClassVar[str] = "etcd"
@@ -117,8 +117,8 @@ class Etcd(Server):
             span = {"key": _b64(prefix.encode()), "range_end": _b64(_after(prefix.encode()))}
             await self.call("auth/role/grant", {"name": name, "perm": {"permType": "READWRITE", **span}})
 
-    async def call(self, path: str, body: Mapping[str, object]) -> Any:  # noqa: ANN401 (etcd's JSON)
-        """A call of etcd's JSON gateway, as root: `await etcd.call("kv/range", {"key": …})` with base64 keys."""
+    async def call(self, path: str, body: Mapping[str, object]) -> Any:
+        """A call of etcd's JSON gateway, as root: `await etcd.call("kv/range", {"key": …})`, keys in base64."""
         headers = {}
         if self._auth:
             answer = await self._call("auth/authenticate", {"name": "root", "password": ROOT_PASSWORD})
@@ -148,7 +148,7 @@ class Etcd(Server):
 
 
 class EtcdCluster:
-    """Several members that form one cluster; each is a server of its own in `members`. Takes Etcd's options but `auth`."""
+    """Several members that form one cluster, each a server of its own in `members`."""
 
     def __init__(
         self, directory: Path, size: int = 3, *, unsafe_no_fsync: bool = False, tls: Authority | None = None
@@ -203,6 +203,6 @@ def _text(encoded: str) -> str:
 
 
 def _after(prefix: bytes) -> bytes:
-    """The first key after all keys with this prefix; a prefix of 0xff alone has none and etcd takes `\\0` for that."""
+    """The first key after all with this prefix; after 0xff alone there is none, which etcd writes as a zero byte."""
     kept = prefix.rstrip(b"\xff")
     return kept[:-1] + bytes([kept[-1] + 1]) if kept else b"\0"

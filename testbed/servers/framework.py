@@ -1,8 +1,8 @@
 """A small Mesos framework: launches tasks and kills them through the scheduler's HTTP API, over asyncio streams alone.
 
-One task object per instance; `launch` returns when all of them run. What cannot be said by its arguments goes into `info`, a
-TaskInfo that is merged over the rest. In every text of it `$PORT0`, `$PORT1`, … become ports of the offer and `$HOST` the
-agent's address.
+One task object per instance; `launch` returns when all of them run. What cannot be said by its arguments goes into
+`info`, a TaskInfo that is merged over the rest. In every text of it `$PORT0`, `$PORT1`, … become ports of the offer and
+`$HOST` the agent's address.
 """
 
 import asyncio
@@ -67,11 +67,11 @@ def task_info(
 ) -> dict[str, Any]:
     """A TaskInfo without task and agent id.
 
-    `ports`: a name for each port taken from the offer. `discovery`: a DiscoveryInfo, or True for one with the task's name and
-    its ports, or False for none. `health_check`: a HealthCheck, e.g. `{"type": "HTTP", "http": {"port": "$PORT0"}}`; it runs every 0.2 s,
-    counts from 2 s on, and does not kill the task unless it says otherwise.
-    `port_mappings`: a docker container's (the task then has a ContainerInfo of type MESOS with a docker part that only tells).
-    `addresses`: what the task reports as its own addresses, as with a network of containers.
+    `ports`: a name for each port taken from the offer. `discovery`: a DiscoveryInfo, or True for one with the task's
+    name and its ports, or False for none. `health_check`: a HealthCheck, e.g. `{"type": "HTTP", "http": {"port":
+    "$PORT0"}}`; it runs every 0.2 s, counts from 2 s on, and does not kill the task unless it says otherwise.
+    `port_mappings`: a docker container's (the task then has a ContainerInfo of type MESOS with a docker part that only
+    tells). `addresses`: what the task reports as its own addresses, as with a network of containers.
     """
     made: dict[str, Any] = {"name": name, "command": {"value": command}}
     if discovery is True:
@@ -138,7 +138,7 @@ class Framework:
         self._error = None
         self._stream = await asyncio.open_connection(self._host, int(self._port), limit=1 << 24)
         status, headers = await _post(*self._stream, self._host, body, {})
-        if status != 200:  # noqa: PLR2004
+        if status != 200:
             said = await self._stream[0].read(500)
             await self.abandon()
             msg = f"{self.name}: subscribing was answered with {status}: {said.decode(errors='replace')}"
@@ -158,9 +158,9 @@ class Framework:
         agent: str | None = None,
         wait: bool = True,
         timeout: float = 60,
-        **options: Any,  # noqa: ANN401 (those of task_info)
+        **options: Any,
     ) -> list[Task]:
-        """Launch `count` tasks (on the agent with this address, if given) and wait until they run; options: see `task_info`.
+        """Launch `count` tasks (on the agent with this address, if given) and wait until they run; see `task_info`.
 
         Raises LaunchError when one ends instead, TimeoutError after `timeout` seconds.
         """
@@ -185,7 +185,7 @@ class Framework:
             await self.wait(killed, *ENDED, timeout=timeout)
 
     async def wait(self, tasks: Sequence[Task], *states: str, timeout: float = 60) -> None:
-        """Wait until each of these tasks has one of these states (or has had RUNNING, when that is what is waited for)."""
+        """Wait until each of these tasks has one of these states; LaunchError when it ends in none of them."""
         async with asyncio.timeout(timeout):
             for task in tasks:
                 while task.state not in states:
@@ -195,6 +195,14 @@ class Framework:
                     if task.state in ENDED and not ENDED.intersection(states):
                         msg = f"{task.id}: {task.statuses[-1]}"
                         raise LaunchError(msg)
+                    self._changed.clear()
+                    await self._changed.wait()
+
+    async def wait_healthy(self, *tasks: Task, healthy: bool = True, timeout: float = 60) -> None:
+        """Wait until the health check of each of these tasks says so."""
+        async with asyncio.timeout(timeout):
+            for task in tasks:
+                while task.healthy is not healthy:
                     self._changed.clear()
                     await self._changed.wait()
 
@@ -237,7 +245,7 @@ class Framework:
                     case "ERROR":
                         raise LaunchError(event["error"]["message"])
             msg = "the master closed the stream"
-            raise ConnectionError(msg)  # noqa: TRY301
+            raise ConnectionError(msg)
         except (OSError, EOFError, ValueError, LaunchError) as error:
             self._error = error
             self._changed.set()
@@ -284,7 +292,7 @@ class Framework:
         reader, writer = await asyncio.open_connection(self._host, int(self._port))
         try:
             status, _ = await _post(reader, writer, self._host, call, {"Mesos-Stream-Id": self._stream_id})
-            if status != 202:  # noqa: PLR2004
+            if status != 202:
                 said = (await reader.read(500)).decode(errors="replace")
                 msg = f"{self.name}: {kind} was answered with {status}: {said}"
                 raise LaunchError(msg)

@@ -1,4 +1,4 @@
-"""A real Mesos 1.11: one master (its registry in memory) and agents on 127.0.0.2, 127.0.0.3, …
+"""A real Mesos 1.11: one master, its registry in memory, and agents on 127.0.0.2, 127.0.0.3 and so on.
 
 The programs are in `testbed/mesos/program`; libmesos is in the cache. What differs from a production master is in
 `testbed/README.md`.
@@ -35,7 +35,7 @@ class MesosMaster(Server):
     name: ClassVar[str] = "mesos-master"
 
     def __init__(self, directory: Path, *, credentials: tuple[str, str] | None, flags: Mapping[str, str]) -> None:
-        """Choose a port. `credentials`: the user and password of HTTP basic authentication, demanded of operators' requests."""
+        """Choose a port. `credentials`: user and password of HTTP basic authentication, demanded of operators."""
         super().__init__(directory)
         self.port = free_port()
         self.address = f"127.0.0.1:{self.port}"
@@ -85,7 +85,7 @@ class MesosMaster(Server):
         """It answers the operator API as the leader."""
         await self.call("GET_VERSION", timeout=2)
 
-    async def call(self, kind: str, body: Mapping[str, object] | None = None, *, timeout: float = 10) -> Any:  # noqa: ANN401
+    async def call(self, kind: str, body: Mapping[str, object] | None = None, *, timeout: float = 10) -> Any:
         """A call of the operator API, decoded: `await master.call("GET_TASKS")`; raises ValueError for a refusal."""
         sent = {"type": kind, **({kind.lower(): body} if body else {})}
         headers = {"Accept": "application/json", **self.headers}
@@ -158,9 +158,9 @@ class MesosAgent(Server):
 class MesosCluster:
     """A master and agents, each a server of its own (`master`, `agents`): kill, pause and restart those one by one.
 
-    `credentials`: HTTP basic authentication of the operator API. `agent_ping_timeout` times `max_agent_ping_timeouts` is how
-    long a silent agent is waited for; `agent_reregister_timeout` how long one is after a failover (Mesos takes no less than
-    10mins). `master_flags` and `agent_flags` are flags of Mesos without `MESOS_`, in lower case.
+    `credentials`: HTTP basic authentication of the operator API. `agent_ping_timeout` times `max_agent_ping_timeouts`
+    is how long a silent agent is waited for; `agent_reregister_timeout` how long one is after a failover (Mesos takes
+    no less than 10mins). `master_flags` and `agent_flags` are flags of Mesos without `MESOS_`, in lower case.
     """
 
     def __init__(
@@ -232,7 +232,12 @@ class MesosCluster:
         await asyncio.gather(self.master.kill9(), *(agent.kill9() for agent in self.agents))
 
     def framework(
-        self, name: str = "testbed", *, checkpoint: bool = False, failover_timeout: float = 0, partition_aware: bool = True
+        self,
+        name: str = "testbed",
+        *,
+        checkpoint: bool = False,
+        failover_timeout: float = 0,
+        partition_aware: bool = True,
     ) -> Framework:
         """A framework that launches tasks here: `async with cluster.framework("marathon") as framework: …`."""
         return Framework(

@@ -10,7 +10,7 @@ import signal
 import sys
 from typing import Any
 
-import libmesos
+import libmesos  # type: ignore[import-not-found]  # beside this program
 from libmesos import OPTION, SLAVE, STRING, blank, function, option, string_at
 
 PROGRAM = "slave(1)"  # the actor's name, as a real agent has it
@@ -23,7 +23,7 @@ class Parts:
         """Keep the library they come from."""
         self.library = library
 
-    def new(self, constructor: str, *arguments: object) -> Any:  # noqa: ANN401 (a ctypes array)
+    def new(self, constructor: str, *arguments: object) -> Any:
         """Construct an object in place."""
         made = blank()
         libmesos.keep(arguments)
@@ -41,19 +41,19 @@ class Parts:
         return c.c_void_p.from_buffer(answer, 8).value or 0
 
 
-def text_at(memory: Any, offset: int) -> str:  # noqa: ANN401 (a ctypes array)
+def text_at(memory: Any, offset: int) -> str:
     """The std::string at an offset."""
     size = c.c_size_t.from_buffer(memory, offset + 8).value
     return c.string_at(c.c_void_p.from_buffer(memory, offset).value or 0, size).decode(errors="replace")
 
 
-def virtual_base(memory: Any, slot: int) -> int:  # noqa: ANN401 (a ctypes array)
+def virtual_base(memory: Any, slot: int) -> int:
     """The address of a virtual base, by its slot in the vtable."""
     table = c.c_void_p.from_buffer(memory, 0).value or 0
     return c.addressof(memory) + c.c_ssize_t.from_address(table - slot).value
 
 
-def read_flags(parts: Parts) -> Any:  # noqa: ANN401 (a ctypes array)
+def read_flags(parts: Parts) -> Any:
     """The agent's flags, from MESOS_*."""
     flags = parts.new(f"{SLAVE}5FlagsC1Ev")
     answer = libmesos.load_flags(parts.library, virtual_base(flags, 32), "MESOS_", b"mesos-agent")
@@ -62,7 +62,7 @@ def read_flags(parts: Parts) -> Any:  # noqa: ANN401 (a ctypes array)
     return flags
 
 
-def make_agent(parts: Parts) -> Any:  # noqa: ANN401 (a ctypes array)
+def make_agent(parts: Parts) -> Any:
     """The agent's actor, not yet running."""
     flags, none = c.addressof(read_flags(parts)), c.addressof(option(None))
     collector = parts.new(f"{SLAVE}16GarbageCollectorC1ERK{STRING}", string_at(os.environ["MESOS_WORK_DIR"]))
@@ -75,7 +75,7 @@ def make_agent(parts: Parts) -> Any:  # noqa: ANN401 (a ctypes array)
     containerizer = parts.attempt(
         f"{SLAVE}13Containerizer6createERKNS1_5FlagsEbPNS1_7FetcherEPNS1_16GarbageCollectorEPNS_14SecretResolverE"
         "PNS1_16VolumeGidManagerEPNS0_20PendingFutureTrackerEPNS1_9CSIServerE",
-        flags, False, c.addressof(fetcher), c.addressof(collector), secrets, None, None, None,  # noqa: FBT003 (`local`)
+        flags, False, c.addressof(fetcher), c.addressof(collector), secrets, None, None, None,
     )  # fmt: skip
     master = c.addressof(option(os.environ["MESOS_MASTER"]))
     detector = parts.attempt(

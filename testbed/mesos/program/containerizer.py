@@ -7,7 +7,7 @@ import ctypes as c
 import signal
 import sys
 
-import libmesos
+import libmesos  # type: ignore[import-not-found]  # beside this program
 
 FLAGS_AT = 0xE0  # MesosContainerizerLaunch::flags
 LAUNCH = f"{libmesos.SLAVE}24MesosContainerizerLaunch"

@@ -1,9 +1,10 @@
-"""A stand-in for the `mesos-executor` program, which the egg lacks: the command executor over the agent's real v1 executor API.
+"""A stand-in for `mesos-executor`, which the egg lacks: the command executor over the agent's v1 executor API.
 
-usage: executor.py HOME (ignored). One task; what it knows of tasks: command (shell or not, with environment variables), HTTP, TCP
-and command health checks, kill policy. Beyond the real one: a task's label `test.ip=10.1.2.3,fd00::3` makes it report these
-addresses, as a CNI isolator would (under the network name in `test.net`, default cni0); a task without a command runs its
-`data`, or sleeps. Health checks go to the agent's address, as every agent here has one of the loopback's. When the agent goes, it ends its task and itself (no recovery).
+usage: executor.py HOME (ignored). One task; what it knows of tasks: command (shell or not, with environment variables),
+HTTP, TCP and command health checks, kill policy. Beyond the real one: a task's label `test.ip=10.1.2.3,fd00::3` makes
+it report these addresses, as a CNI isolator would (under the network name in `test.net`, default cni0); a task without
+a command runs its `data`, or sleeps. Health checks go to the agent's address, as every agent here has one of the
+loopback's. When the agent goes, it ends its task and itself (no recovery).
 """
 
 import base64
@@ -55,7 +56,9 @@ def check_once(check: dict[str, Any]) -> bool:
         if "tcp" in check:
             socket.create_connection((HOST, check["tcp"]["port"]), timeout=seconds).close()
             return True
-        return subprocess.run(check["command"].get("value", ""), shell=True, timeout=seconds).returncode == 0
+        return (
+            subprocess.run(check["command"].get("value", ""), shell=True, check=False, timeout=seconds).returncode == 0
+        )
     except (OSError, http.client.HTTPException, subprocess.SubprocessError):
         return False
 
@@ -162,7 +165,9 @@ class Task:
         """Report how the process ended, and leave."""
         assert self.process is not None
         status = self.process.wait()
-        ending = f"exited with status {status}" if status >= 0 else f"terminated with signal {signal.strsignal(-status)}"
+        ending = (
+            f"exited with status {status}" if status >= 0 else f"terminated with signal {signal.strsignal(-status)}"
+        )
         more: dict[str, object] = {"message": f"Command {ending}"}
         if self.killed:
             self.update("TASK_KILLED", **more, **({"healthy": False} if self.unhealthy else {}))
@@ -185,7 +190,7 @@ class Task:
 def events() -> Iterator[dict[str, Any]]:
     """Subscribe and yield the agent's events until the connection ends."""
     connection = http.client.HTTPConnection(AGENT)
-    subscribe = {"unacknowledged_tasks": [], "unacknowledged_updates": []}
+    subscribe: dict[str, list[str]] = {"unacknowledged_tasks": [], "unacknowledged_updates": []}
     body = {**IDS, "type": "SUBSCRIBE", "subscribe": subscribe}
     connection.request("POST", PATH, json.dumps(body), HEADERS)
     answer = connection.getresponse()

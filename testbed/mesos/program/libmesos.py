@@ -1,8 +1,8 @@
 """Loads libmesos into a Python process and calls its C++ by symbol name.
 
-libmesos is the `_scheduler.so` of the `mesos.scheduler` 1.11.0 egg. Every program here is told the folder that holds `egg/` and
-`shims/` as its first argument. Object sizes and offsets hold for that one file (its hash is pinned where it is fetched).
-Nothing goes through LD_LIBRARY_PATH, so the processes of tasks are not touched.
+libmesos is the `_scheduler.so` of the `mesos.scheduler` 1.11.0 egg. Every program here is told the folder that holds
+`egg/` and `shims/` as its first argument. Object sizes and offsets hold for that one file (its hash is pinned where it
+is fetched). Nothing goes through LD_LIBRARY_PATH, so the processes of tasks are not touched.
 """
 
 import ctypes as c
@@ -31,14 +31,14 @@ def keep(*things: object) -> None:
     _kept.extend(things)
 
 
-def blank(size: int = 1 << 18) -> Any:  # noqa: ANN401 (a ctypes array)
+def blank(size: int = 1 << 18) -> Any:
     """Zeroed memory for an object of at most `size` bytes."""
     made = c.create_string_buffer(size)
     keep(made)
     return made
 
 
-def option(value: str | None) -> Any:  # noqa: ANN401 (a ctypes array)
+def option(value: str | None) -> Any:
     """An Option<std::string> of the gcc >= 5 ABI: its state (0 some, 1 none) at 0, the string at 8."""
     made = blank(40)
     if value is None:
@@ -57,7 +57,7 @@ def string_at(value: str) -> int:
     return c.addressof(option(value)) + 8
 
 
-def function(library: c.CDLL, name: str, arguments: int | Sequence[Any] = 1, result: Any = None) -> Any:  # noqa: ANN401
+def function(library: c.CDLL, name: str, arguments: int | Sequence[Any] = 1, result: Any = None) -> Any:
     """A function by its mangled name; `arguments`: their types, or how many pointers."""
     found = getattr(library, name)
     found.restype = result
@@ -71,7 +71,7 @@ def initialize(library: c.CDLL, delegate: str) -> None:
     start(option(delegate), option(None), option(None))
 
 
-def load_flags(library: c.CDLL, flags: int, prefix: str, program: bytes) -> Any:  # noqa: ANN401 (a ctypes array)
+def load_flags(library: c.CDLL, flags: int, prefix: str, program: bytes) -> Any:
     """Read a FlagsBase from the environment variables with this prefix; the Try<Warnings> it answered."""
     answer = blank(4096)
     pointers = [c.c_void_p, c.c_void_p, c.c_void_p, c.c_int, c.c_void_p, c.c_bool, c.c_bool]

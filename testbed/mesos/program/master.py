@@ -1,14 +1,14 @@
 """A real Mesos master: `mesos::internal::local::launch()` of libmesos, with no agents of its own.
 
-usage: master.py HOME. Every flag comes from MESOS_*, its address from LIBPROCESS_IP and LIBPROCESS_PORT; its work directory is
-$TMPDIR/mesos/work.
+usage: master.py HOME. Every flag comes from MESOS_*, its address from LIBPROCESS_IP and LIBPROCESS_PORT; its work
+directory is $TMPDIR/mesos/work.
 """
 
 import ctypes as c
 import signal
 import sys
 
-import libmesos
+import libmesos  # type: ignore[import-not-found]  # beside this program
 
 AGENTS_AT = 40  # local::Flags: vtable pointer (8), std::string work_dir (32), int num_slaves
 
