@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 TREE = Path(__file__).parents[2]
 PROJECT = tomllib.loads((TREE / "pyproject.toml").read_text(encoding="utf-8"))
@@ -52,3 +53,16 @@ def test_pins_have_hashes_and_name_no_address(path: Path) -> None:
     for block in re.split(r"\n(?=[\w])", text):
         if not block.startswith("#"):
             assert "--hash=sha256:" in block, block.splitlines()[0]
+
+
+def test_the_protobuf_asked_for_can_load_the_generated_modules() -> None:
+    [asked] = [requirement.specifier for requirement in requirements(dev=False) if requirement.name == "protobuf"]
+    floor = next(Version(part.version) for part in asked if part.operator == ">=")
+    modules = [path.read_text(encoding="utf-8") for path in (TREE / "operator").rglob("*_pb2.py")]
+    made_by = [
+        Version(match[1])
+        for text in modules
+        if (match := re.search(r"^# Protobuf Python Version: (.+)$", text, re.MULTILINE))
+    ]
+    assert made_by
+    assert max(made_by) <= floor
