@@ -75,6 +75,7 @@ class SourceView:
         self._gone: OrderedDict[tuple[ServiceKey, str], None] = OrderedDict()
         self._mark = mark
         self._now = now
+        self.on_read: Callable[[], None] = lambda: None  # called at each read
 
     # --- questions
 
@@ -199,6 +200,7 @@ class SourceView:
     def _read(self) -> None:
         self.reads += 1
         self.last_read = self._now()
+        self.on_read()
 
     def _listed(self, key: ServiceKey) -> None:
         """What is listed is doubted no more; what is doubted and not described (known from records alone) stays so."""

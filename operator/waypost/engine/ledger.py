@@ -6,7 +6,7 @@ what was written since the look began keeps its written state.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -46,9 +46,10 @@ class Ledger:
         """Begin with nothing known."""
         self.shelves: dict[PublicationKey, Shelf] = {}
         self.by_service: dict[ServiceKey, list[PublicationKey]] = {}
+        self.by_registration: dict[str, set[PublicationKey]] = {}
         self.records = 0
         self.ready = 0
-        self._look: Look | None = None
+        self._looks: list[Look] = []
 
     def kept(self, publication: PublicationKey, instance: str) -> tuple[Kept, ...]:
         """Return the records of one instance."""
@@ -76,6 +77,7 @@ class Ledger:
         if shelf is None:
             shelf = self.shelves[publication] = Shelf()
             self.by_service.setdefault(publication.service, []).append(publication)
+            self.by_registration.setdefault(publication.registration, set()).add(publication)
         before = self.kept(publication, instance)
         after = (*(k for k in before if k.key != kept.key), kept)
         return self._set(shelf, publication, instance, before, after)
@@ -92,8 +94,8 @@ class Ledger:
     def _set(
         self, shelf: Shelf, publication: PublicationKey, instance: str, before: tuple[Kept, ...], after: tuple[Kept, ...]
     ) -> int:
-        if self._look is not None:
-            self._look.touched.add((publication, instance))
+        for look in self._looks:
+            look.touched.add((publication, instance))
         if after:
             shelf.instances[instance] = after[0] if len(after) == 1 else after
         else:
@@ -108,20 +110,35 @@ class Ledger:
             others.remove(publication)
             if not others:
                 del self.by_service[publication.service]
+            siblings = self.by_registration[publication.registration]
+            siblings.discard(publication)
+            if not siblings:
+                del self.by_registration[publication.registration]
         return delta
 
     @contextmanager
     def look(self) -> Iterator[Look]:
         """Look at the target: what is written within the block is touched, and wins."""
-        self._look = Look(self)
+        look = Look(self)
+        self._looks.append(look)
         try:
-            yield self._look
+            yield look
         finally:
-            self._look = None
+            self._looks.remove(look)
+
+    def find(self, keys: Collection[str]) -> list[tuple[PublicationKey, str, str]]:
+        """Return (publication, instance, key) of the records with these keys; a pass over everything, for what is rare."""
+        return [
+            (publication, instance, kept.key)
+            for publication, shelf in self.shelves.items()
+            for instance, found in shelf.instances.items()
+            for kept in ((found,) if isinstance(found, Kept) else found)
+            if kept.key in keys
+        ]
 
 
 class Look:
-    """One pass of `observe` over everything, compared with the ledger."""
+    """One pass of `observe`, over everything or some keys, compared with the ledger."""
 
     def __init__(self, ledger: Ledger) -> None:
         """Begin; from now on what is written is touched, and wins."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["NO_OVERLAY", "Overlay", "Reconciler"]
 
 Count = dict[ServiceKey, int]
+Place = tuple[str, PublicationKey]  # a sink, and a publication in it
 
 
 class Overlay(Protocol):
@@ -32,11 +33,11 @@ class Overlay(Protocol):
     def verdict(self, showing: Showing, instance: Instance) -> bool | None:
         """Return True for ready, False for not, None where nothing is known yet."""
 
-    def follow(self, showing: Showing, instances: Mapping[str, Instance], changed: Collection[str] | None) -> None:
+    def follow(self, target: str, showing: Showing, instances: Mapping[str, Instance], changed: Collection[str] | None) -> None:
         """Take note that a publication shows these instances, of which those `changed` may be new or gone (None: any)."""
 
-    def forget(self, key: PublicationKey) -> None:
-        """Take note that a publication is gone."""
+    def forget(self, target: str, key: PublicationKey) -> None:
+        """Take note that a publication is gone from a sink."""
 
 
 class _NoOverlay:
@@ -45,10 +46,10 @@ class _NoOverlay:
     def verdict(self, showing: Showing, instance: Instance) -> bool | None:
         return True
 
-    def follow(self, showing: Showing, instances: Mapping[str, Instance], changed: Collection[str] | None) -> None:
+    def follow(self, target: str, showing: Showing, instances: Mapping[str, Instance], changed: Collection[str] | None) -> None:
         pass
 
-    def forget(self, key: PublicationKey) -> None:
+    def forget(self, target: str, key: PublicationKey) -> None:
         pass
 
 
@@ -69,8 +70,9 @@ class Reconciler(World):
         self.targets: dict[str, Target] = {}
         self.deleted: set[str] = set()
         self.complete = False  # the manifests were read whole
-        self.showings: dict[tuple[str, PublicationKey], Showing] = {}
-        self._by_service: dict[ServiceKey, list[tuple[str, PublicationKey]]] = {}
+        self.showings: dict[Place, Showing] = {}
+        self._by_service: dict[ServiceKey, list[Place]] = {}
+        self._by_registration: dict[str, set[Place]] = {}
         self._counts: dict[tuple[str, str], Count] = {}
         self._timers: list[tuple[float, ServiceKey, str]] = []
 
@@ -146,7 +148,7 @@ class Reconciler(World):
         for target, publication in pairs:
             showing = self.showings[target, publication]
             if known is not None:
-                self.overlay.follow(showing, known.instances, instances)
+                self.overlay.follow(target, showing, known.instances, instances)
                 self._note_draining(showing, view, key, instances)
             if showing.weighted and self._recount(showing, key):
                 self._mark_entry(showing)
@@ -169,10 +171,9 @@ class Reconciler(World):
                     target.mark(publication, instances)
 
     def _mark_entry(self, showing: Showing) -> None:
-        registration, rule = showing.compiled.key, showing.rule.name
-        for (target, publication), other in self.showings.items():
-            if other.compiled.key == registration and other.rule.name == rule:
-                self.targets[target].mark(publication, None)
+        for place in self._by_registration[showing.compiled.key]:
+            if self.showings[place].rule.name == showing.rule.name:
+                self.targets[place[0]].mark(place[1], None)
 
     @staticmethod
     def _new_port_names(showing: Showing, instances: Mapping[str, Instance], changed: Iterable[str]) -> bool:
@@ -214,6 +215,14 @@ class Reconciler(World):
         for name in set(self.views) | {key.source for key in self._by_service}:
             self.reconsider_source(name)
 
+    def forget_target(self, name: str) -> None:
+        """Stop knowing a sink."""
+        for place in [place for place in self.showings if place[0] == name]:
+            self._withdraw_showing(place)
+        for service, places in list(self._by_service.items()):
+            self._by_service[service] = [place for place in places if place[0] != name]
+        self.targets.pop(name, None)
+
     def _services_of(self, name: str) -> set[ServiceKey]:
         view = self.views.get(name)
         found = {key for key in self._by_service if key.source == name}
@@ -221,11 +230,9 @@ class Reconciler(World):
 
     def _reconsider(self, former: Compiled | None, compiled: Compiled | None) -> None:
         registration = (former or compiled).key  # type: ignore[union-attr]
-        affected = {key.service for _, key in self.showings if key.registration == registration}
+        affected = {key.service for _, key in self._by_registration.get(registration, ())}
         for target in self.targets.values():
-            for publication in target.ledger.shelves:
-                if publication.registration == registration:
-                    affected.add(publication.service)
+            affected.update(key.service for key in target.ledger.by_registration.get(registration, ()))
         for rule in compiled.sources if compiled is not None else ():
             affected.update(self._selected(rule))
         for key in sorted(affected):
@@ -254,7 +261,7 @@ class Reconciler(World):
             self._by_service.pop(key, None)
         self._mark_leftovers(key, None)
 
-    def _wanted(self, key: ServiceKey) -> Iterable[tuple[tuple[str, PublicationKey], Showing]]:
+    def _wanted(self, key: ServiceKey) -> Iterable[tuple[Place, Showing]]:
         view = self.views.get(key.source)
         known = view.services.get(key) if view is not None else None
         near = self.near.get(key.source)
@@ -266,25 +273,30 @@ class Reconciler(World):
                     showing = show(compiled, rule, entry, key, known.labels, known.instances, near, target.far)
                     yield (target.name, showing.publication.key), showing
 
-    def _put_showing(self, place: tuple[str, PublicationKey], showing: Showing) -> None:
+    def _put_showing(self, place: Place, showing: Showing) -> None:
         target, key = self.targets[place[0]], place[1]
         former = self.showings.get(place)
         self.showings[place] = showing
+        self._by_registration.setdefault(key.registration, set()).add(place)
         view = self.views[key.service.source]
         instances = view.services[key.service].instances
         if showing.weighted:
             self._recount(showing, key.service)
-        self.overlay.follow(showing, instances, None)
+        self.overlay.follow(place[0], showing, instances, None)
         self._note_draining(showing, view, key.service, None)
         for other in target.names.want(key, {name.name for name in showing.publication.names}):
             target.mark(other, None)
         if former is None or not former.same(showing):
             target.mark(key, None)
 
-    def _withdraw_showing(self, place: tuple[str, PublicationKey]) -> None:
+    def _withdraw_showing(self, place: Place) -> None:
         target, key = self.targets.get(place[0]), place[1]
         showing = self.showings.pop(place)
-        self.overlay.forget(key)
+        places = self._by_registration[key.registration]
+        places.discard(place)
+        if not places:
+            del self._by_registration[key.registration]
+        self.overlay.forget(place[0], key)
         if showing.weighted:
             self._counts.get((showing.compiled.key, showing.rule.name), {}).pop(key.service, None)
         if target is not None:
@@ -340,7 +352,7 @@ class Reconciler(World):
 
     # --- for people
 
-    def shown(self, place: tuple[str, PublicationKey], instance: Instance) -> object:
+    def shown(self, place: Place, instance: Instance) -> object:
         """Return what is published of an instance in a sink, or why nothing is (see publish.present)."""
         showing = self.showings[place]
         if showing.refused:

@@ -25,7 +25,7 @@ from waypost.model import PublicationKey
 if TYPE_CHECKING:
     from random import Random
 
-    from waypost.adapter import Clock, Sink
+    from waypost.adapter import Clock, Limits, Sink
     from waypost.engine.changes import Ring
     from waypost.engine.holds import Holds
     from waypost.engine.policy import HoldCause, Spent
@@ -52,6 +52,31 @@ class _Item(msgspec.Struct):
     spent: Spent | None = None
 
 
+class _Room:
+    """What still fits into a batch: one record at least, however large; no key twice."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.records = limits.records
+        self.bytes = limits.bytes
+        self._keys: set[str] = set()
+
+    def fits(self, change: Change) -> bool:
+        size = len(change.record.content) if change.record is not None else 0
+        return self.records > 0 and change.key not in self._keys and (size <= self.bytes or not self._keys)
+
+    def take(self, changes: Sequence[Change]) -> list[Change]:
+        """Take as many of the changes, from the first on, as fit."""
+        taken = []
+        for change in changes:
+            if not self.fits(change):
+                break
+            self.records -= 1
+            self.bytes -= len(change.record.content) if change.record is not None else 0
+            self._keys.add(change.key)
+            taken.append(change)
+        return taken
+
+
 class Writer:
     """The writer of one target."""
 
@@ -66,8 +91,9 @@ class Writer:
         *,
         may_write: Callable[[], bool] = lambda: True,
         on_spent: Callable[[], None] = lambda: None,
+        on_hold: Callable[[], None] = lambda: None,
     ) -> None:
-        """`may_write` says whether the term still holds; `on_spent` is called before a batch that spends from a budget is sent."""
+        """`may_write` says whether the term still holds; `on_spent` is called before a batch that spends is sent, `on_hold` when a step waits."""
         self._target = target
         self._world = world
         self._holds = holds
@@ -75,6 +101,7 @@ class Writer:
         self._clock = clock
         self._may_write = may_write
         self._on_spent = on_spent
+        self._on_hold = on_hold
         self._in_flight = 0
         self._uncertain: dict[str, tuple[PublicationKey, str]] = {}
         self._refused: AdapterError | None = None
@@ -127,22 +154,19 @@ class Writer:
     async def _next_batch(self) -> list[_Item]:
         """Plan dirty publications until a batch is full or nothing more can go now."""
         target = self._target
-        limits = self._sink.limits
+        room = _Room(self._sink.limits)
         items: list[_Item] = []
-        size = 0
         began = self._clock.monotonic()
         for key in list(target.dirty):
             if key in target.busy or key not in target.dirty:
                 continue
-            if len(items) >= limits.records or size >= limits.bytes:
+            if room.records <= 0 or room.bytes <= 0:
                 break
-            names = self._take(key, limits.records - len(items))
-            steps = plan(self._world, target, key, names)
-            took = self._choose(key, names, steps, limits.records - len(items), limits.bytes - size)
+            names = self._take(key, max(room.records, 1))
+            took = self._choose(key, names, plan(self._world, target, key, names), room)
             if took:
                 target.busy.add(key)
                 items.extend(took)
-                size += sum(len(i.change.record.content) for i in took if i.change.record is not None)
             elif key not in target.dirty and key not in target.waiting and key not in target.failed:
                 shelf = target.ledger.shelves.get(key)
                 if shelf is not None:
@@ -165,7 +189,7 @@ class Writer:
             target.dirty[key] = set(names[room:])
         return names[:room]
 
-    def _choose(self, key: PublicationKey, names: list[str], steps: list[Step], records: int, size: int) -> list[_Item]:
+    def _choose(self, key: PublicationKey, names: list[str], steps: list[Step], room: _Room) -> list[_Item]:
         """Let policy pass or hold each step; return the changes that can go now. Writes first; what deletes waits for them."""
         target = self._target
         if target.mode != "Apply":
@@ -179,25 +203,24 @@ class Writer:
             idle.discard(step.instance)
             if not step.puts:
                 removing.append(step)
-            elif len(items) >= records or size <= 0:
+            elif not room.fits(step.puts[0]):
                 later.add(step.instance)
             elif self._passes(step):
-                took = self._items(step, step.puts[: records - len(items)])
-                items.extend(took)
-                size -= sum(len(item.change.record.content) for item in took if item.change.record)
-                if step.removals or len(took) < len(step.puts):
+                fitting = room.take(step.puts)
+                items.extend(self._items(step, fitting))
+                if step.removals or len(fitting) < len(step.puts):
                     later.add(step.instance)
         for name in idle:
             self._holds.release(target.name, (key, name))
         if items or later:
             later.update(step.instance for step in removing)
         elif removing:
-            items = self._removals(key, removing, records)
+            items = self._removals(key, removing, room)
         if later:
             target.mark(key, later)
         return items
 
-    def _removals(self, key: PublicationKey, steps: list[Step], records: int) -> list[_Item]:
+    def _removals(self, key: PublicationKey, steps: list[Step], room: _Room) -> list[_Item]:
         """Let deletions go when no write is outstanding beside them; keep as many back as writes were refused."""
         target = self._target
         sharing = target.names.sharing(key)
@@ -214,13 +237,16 @@ class Writer:
             moved = {k.key for other in sharing for k in target.ledger.kept(other, step.instance)}
             for gone in moved.intersection(step.removals):  # another publication has taken the record over
                 self._settle_drop(key, step.instance, gone)
-            keys = [k for k in step.removals if k not in moved]
-            if not keys or not self._passes(step):
+            changes = [Change(k) for k in step.removals if k not in moved]
+            if not changes:
                 continue
-            if items and len(items) + len(keys) > records:
+            if not room.fits(changes[0]):
                 target.mark(key, (step.instance,))
-                continue
-            items.extend(self._items(step, [Change(k) for k in keys]))
+            elif self._passes(step):
+                fitting = room.take(changes)
+                items.extend(self._items(step, fitting))
+                if len(fitting) < len(changes):
+                    target.mark(key, (step.instance,))
         return items
 
     def _items(self, step: Step, changes: Sequence[Change]) -> list[_Item]:
@@ -260,6 +286,7 @@ class Writer:
             self._holds.release(target.name, pair)
             return True
         self._holds.wait(target.name, cause or "BudgetExceeded", pair, removal=not step.puts)
+        self._on_hold()
         return False
 
     def _hold_cause(self, step: Step) -> HoldCause | None:

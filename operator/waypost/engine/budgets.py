@@ -1,0 +1,60 @@
+"""Keeps what is spent of a sink's budget across restarts: a small file a sink, replaced in one step before what it counts is written."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from waypost.engine.policy import Policy
+
+__all__ = ["SpentFile"]
+
+log = logging.getLogger(__name__)
+
+
+class _Line(msgspec.Struct, array_like=True):
+    at: float  # wall seconds
+    scopes: tuple[tuple[str, ...], ...]
+    count: int
+
+
+class SpentFile:
+    """The file of one sink."""
+
+    def __init__(self, path: Path, monotonic: Callable[[], float], wall: Callable[[], float]) -> None:
+        """Nothing is read yet."""
+        self._path = path
+        self._monotonic = monotonic
+        self._wall = wall
+
+    def load(self, policy: Policy) -> bool:
+        """Put back what was spent; False where that is not known (no file, or one that cannot be read)."""
+        try:
+            lines = msgspec.json.decode(self._path.read_bytes(), type=list[_Line])
+        except FileNotFoundError:
+            return False
+        except (OSError, msgspec.MsgspecError) as error:
+            log.warning("budget_file=%s error=%r", self._path, str(error))
+            return False
+        wall = self._wall()
+        policy.restore(
+            self._monotonic(), [(max(0.0, wall - line.at), line.scopes, line.count) for line in lines]
+        )
+        return True
+
+    def save(self, policy: Policy) -> None:
+        """Keep what is spent now. A file that cannot be written is said, and the window counts on in memory."""
+        wall = self._wall()
+        lines = [_Line(wall - ago, scopes, count) for ago, scopes, count in policy.spent(self._monotonic())]
+        temporary = self._path.with_suffix(".tmp")
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_bytes(msgspec.json.encode(lines))
+            temporary.replace(self._path)
+        except OSError as error:
+            log.error("budget_file=%s error=%r", self._path, str(error))

@@ -1,0 +1,360 @@
+"""The engine put together: settings in, sinks kept equal to them, questions answered. The only module that knows all the others."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from waypost.engine.budgets import SpentFile
+from waypost.engine.catalog import Loss, SourceView
+from waypost.engine.changes import Ring
+from waypost.engine.context import AdapterContext, Declared, FileCredentials
+from waypost.engine.holds import Holds
+from waypost.engine.leadership import Leadership
+from waypost.engine.policy import Policy, SinkSafety, SourceSafety
+from waypost.engine.publish import Far, Near
+from waypost.engine.reconcile import NO_OVERLAY, Overlay, Reconciler
+from waypost.engine.supervise import RESYNC_SECONDS, SinkRunner, SourceRunner
+from waypost.engine.target import Mode, Target
+from waypost.engine.writer import Writer
+from waypost.kit.cidrs import Allowed
+from waypost.kit.metrics import MetricsRegistry
+from waypost.kit.shared import Shared
+
+if TYPE_CHECKING:
+    from waypost.adapter import AdapterType, Clock, Elector
+    from waypost.settings import ServiceSink, ServiceSource, Settings
+
+__all__ = ["Engine"]
+
+HOLDS_SECONDS = 1.0  # how often what waits is looked at, while anything waits
+REVIEW_SECONDS = 10.0  # how often what waits is planned again, for a budget's window slides
+
+log = logging.getLogger(__name__)
+
+
+class Engine:
+    """Runs until cancelled. `source_type` and `sink_type` find adapters by their name (see waypost.plugins)."""
+
+    def __init__(
+        self,
+        *,
+        source_type: Callable[[str], AdapterType[Any]],
+        sink_type: Callable[[str], AdapterType[Any]],
+        state_dir: Path,
+        clock: Clock,
+        rng: random.Random,
+        elector: Elector | None = None,
+        overlay: Overlay = NO_OVERLAY,
+        resync_seconds: float = RESYNC_SECONDS,
+        dry_run: bool = False,
+    ) -> None:
+        """Nothing runs yet. `dry_run`: no sink is written to, whatever its manifest says."""
+        self._source_type = source_type
+        self._sink_type = sink_type
+        self._state_dir = state_dir
+        self._clock = clock
+        self._random = rng
+        self._resync_seconds = resync_seconds
+        self._dry_run = dry_run
+        self.metrics = MetricsRegistry()
+        self.ring = Ring(clock.wall)
+        self.holds = Holds(state_dir / "holds", clock.wall)
+        self.leadership = Leadership(elector, clock, rng)
+        self.reconciler = Reconciler(clock.monotonic, overlay, self._nudge)
+        self.settings: Settings | None = None
+        self.sources: dict[str, SourceRunner] = {}
+        self.sinks: dict[str, SinkRunner] = {}
+        self.warnings: dict[tuple[str, str], dict[str, str]] = {}  # (kind, name) → reason → message
+        self.paused: set[str] = set()  # sinks that a person paused
+        self._declared: dict[str, Declared] = {}
+        self._shared = Shared()
+        self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._fenced: set[str] = set()
+        self._changed = asyncio.Event()
+        self._pending: Settings | None = None
+        self._timer = asyncio.Event()
+
+    # --- running
+
+    def put(self, settings: Settings) -> None:
+        """Take new settings; they are in force as soon as the engine runs on."""
+        self._pending = settings
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Run until cancelled. Nothing is deregistered at the end: what is published stays."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self.leadership.run(), name="leadership")
+                group.create_task(self._run_timers(), name="timers")
+                while True:
+                    await self._changed.wait()
+                    self._changed.clear()
+                    if self._pending is not None:
+                        settings, self._pending = self._pending, None
+                        await self._apply(settings, group)
+        finally:
+            self._tasks.clear()
+
+    async def _apply(self, settings: Settings, group: asyncio.TaskGroup) -> None:
+        """Bring everything in line with the settings; equal objects are the same object and cost nothing."""
+        former, self.settings = self.settings, settings
+        reconciler = self.reconciler
+        if reconciler.complete != settings.complete:
+            reconciler.complete = settings.complete
+            for target in reconciler.targets.values():
+                target.mark_pairs(self.holds.waiting(target.name))
+        before = former or type(settings)()
+        stopped = [("source", n) for n in before.sources if n not in settings.sources]
+        stopped += [("sink", n) for n in before.sinks if n not in settings.sinks]
+        stopped += [("source", n) for n, s in settings.sources.items() if n in before.sources and before.sources[n] is not s]
+        stopped += [("sink", n) for n, s in settings.sinks.items() if n in before.sinks and before.sinks[n] is not s]
+        await self._stop(stopped)
+        for kind, name in stopped:
+            if name not in (settings.sources if kind == "source" else settings.sinks):
+                self._forget(kind, name)
+        started = [("sink", n) for n, s in settings.sinks.items() if before.sinks.get(n) is not s]
+        for _, name in started:
+            self._know_sink(settings.sinks[name])
+        sources = [n for n, s in settings.sources.items() if before.sources.get(n) is not s]
+        for name in sources:
+            self._know_source(settings.sources[name])
+        self._apply_registrations(before.registrations, settings.registrations)
+        if started or any(kind == "sink" for kind, _ in stopped):
+            reconciler.reconsider_all()
+        else:
+            for name in {*sources, *(n for kind, n in stopped if kind == "source")}:
+                reconciler.reconsider_source(name)
+        self._declare(settings)
+        for name in sources:
+            self._start(group, "source", name)
+        for _, name in started:
+            self._start(group, "sink", name)
+
+    def _apply_registrations(self, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+        for key, registration in after.items():
+            if before.get(key) is not registration:
+                self.reconciler.put_registration(registration)
+        for key in before.keys() - after.keys():
+            self.reconciler.delete_registration(key)
+
+    # --- sources and sinks
+
+    def _know_source(self, source: ServiceSource) -> None:
+        spec, name = source.spec, source.name
+        loss = Loss(spec.safety.empty_seconds, spec.safety.max_loss_percent, spec.safety.min_loss)
+        view = self.reconciler.views.get(name)
+        if view is None:
+            view = SourceView(name, loss, self.reconciler.changed, self._clock.monotonic)
+            self.reconciler.views[name] = view
+            for target in self.reconciler.targets.values():
+                view.recall((key.service, i) for key in target.ledger.shelves if key.service.source == name for i in target.ledger.instances(key))
+        view.loss = loss
+        view.frozen = spec.mode == "Frozen"
+        self.reconciler.near[name] = Near(spec.environment, Allowed(spec.allowed_cidrs), spec.grants)
+
+    def _know_sink(self, sink: ServiceSink) -> None:
+        spec, name = sink.spec, sink.name
+        far = Far(
+            environment=spec.environment,
+            owner=spec.owner_id,
+            accepts=sink.accepted,
+            allowed=Allowed(spec.allowed_cidrs),
+            restricted=bool(spec.allowed_cidrs),
+            grants=spec.grants,
+            reserved=spec.reserved_names,
+        )
+        safety = spec.safety
+        limits = SinkSafety(safety.max_removal_percent, safety.min_removals, safety.max_change_percent, safety.window_seconds)
+        target = Target(name, far, self._mode(sink), Policy(limits, self._source_safety))
+        self.reconciler.targets[name] = target
+
+    def _mode(self, sink: ServiceSink) -> Mode:
+        if self._dry_run:
+            return "DryRun"
+        return "Paused" if sink.name in self.paused else sink.spec.mode
+
+    def _source_safety(self, name: str) -> SourceSafety:
+        source = self.settings.sources.get(name) if self.settings is not None else None
+        if source is None:
+            return SourceSafety()
+        safety = source.spec.safety
+        return SourceSafety(safety.max_loss_percent, safety.min_loss, safety.window_seconds)
+
+    def _declare(self, settings: Settings) -> None:
+        """Tell each source what registrations declare under it."""
+        declared: dict[str, list[Any]] = {}
+        for registration in settings.registrations.values():
+            for service in registration.declared:
+                declared.setdefault(service.key.source, []).append(service)
+        for name in settings.sources:
+            self._declared.setdefault(name, Declared()).set(tuple(declared.get(name, ())))
+
+    def _start(self, group: asyncio.TaskGroup, kind: str, name: str) -> None:
+        coroutine = self._run_source(name) if kind == "source" else self._run_sink(name)
+        self._tasks[kind, name] = group.create_task(coroutine, name=f"{kind} {name}")
+
+    async def _stop(self, which: list[tuple[str, str]]) -> None:
+        tasks = [task for place in which if (task := self._tasks.pop(place, None)) is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    def _forget(self, kind: str, name: str) -> None:
+        """Stop knowing a source or sink that is no longer declared. No record goes because of it (promise 12)."""
+        self.warnings.pop((kind, name), None)
+        if kind == "source":
+            self.sources.pop(name, None)
+            self.reconciler.near.pop(name, None)
+            self.reconciler.reconsider_source(name)
+            self.reconciler.views.pop(name, None)
+            self._declared.pop(name, None)
+        else:
+            self.sinks.pop(name, None)
+            self.reconciler.forget_target(name)
+
+    async def _run_source(self, name: str) -> None:
+        assert self.settings is not None  # noqa: S101 - started from settings
+        source = self.settings.sources[name]
+        runner = SourceRunner(self.reconciler.views[name], self._clock, self._random, lambda _k, _i, _r: None)
+        self.sources[name] = runner
+        if source.spec.mode == "Frozen":
+            await asyncio.Event().wait()
+        kind = self._source_type(source.spec.type)
+        await runner.run(kind, source.decoded_config, self._context("source", source, ""))
+
+    async def _run_sink(self, name: str) -> None:
+        assert self.settings is not None  # noqa: S101 - started from settings
+        sink = self.settings.sinks[name]
+        target = self.reconciler.targets[name]
+        spent = SpentFile(self._state_dir / "budgets" / f"{name}.json", self._clock.monotonic, self._clock.wall)
+
+        def loaded() -> None:
+            now = self._clock.monotonic()
+            target.policy = Policy(target.policy.safety, self._source_safety)
+            for key, shelf in target.ledger.shelves.items():
+                target.policy.own(now, key, 0, shelf.ready, settled=False)
+            if not spent.load(target.policy) and target.ledger.records:
+                target.policy.spend_all(now)
+            if target.mode == "Apply":
+                spent.save(target.policy)
+
+        def writer() -> Writer:
+            return Writer(
+                target,
+                self.reconciler,
+                self.holds,
+                self.ring,
+                self._clock,
+                self._random,
+                may_write=lambda: target.mode != "Apply" or self.leadership.leads(),
+                on_spent=lambda: spent.save(target.policy),
+                on_hold=self._nudge,
+            )
+
+        runner = SinkRunner(
+            target,
+            self.reconciler,
+            self.leadership,
+            writer,
+            self._clock,
+            self._random,
+            resync_seconds=self._resync_seconds,
+            on_loaded=loaded,
+        )
+        self.sinks[name] = runner
+        if target.mode == "Paused":
+            target.fail("Paused", "a person or the manifest paused it; nothing is read or written", self._clock.wall())
+            await asyncio.Event().wait()
+        kind = self._sink_type(sink.spec.type)
+        await runner.run(kind, sink.decoded_config, self._context("sink", sink, sink.spec.owner_id))
+
+    def _context(self, kind: str, resource: ServiceSource | ServiceSink, owner: str) -> AdapterContext:
+        name = resource.name
+        warnings: dict[str, str] = {}
+        self.warnings[kind, name] = warnings
+        credentials = FileCredentials(resource.spec.credentials)
+        for missing in credentials.missing():
+            warnings["CredentialMissing"] = f"cannot be read: {missing}"
+
+        def warn(reason: str, message: str) -> None:
+            if warnings.get(reason) != message:
+                log.warning("%s=%s warning=%s message=%r", kind, name, reason, message)
+            warnings[reason] = message
+
+        return AdapterContext(
+            kind=kind,
+            name=name,
+            environment=resource.spec.environment,
+            owner=owner,
+            clock=self._clock,
+            random=self._random,
+            metrics=self.metrics.bound(kind=kind, name=name),
+            credentials=credentials,
+            declared=self._declared.setdefault(name, Declared()),
+            state_dir=self._state_dir / "adapters" / f"{kind}-{name}",
+            shared=self._shared,
+            on_warn=warn,
+        )
+
+    # --- time and people
+
+    def _nudge(self) -> None:
+        self._timer.set()
+
+    async def _run_timers(self) -> None:
+        """Do what is due because of time, and keep the holds as people see them; sleeps while nothing is."""
+        reviewed = 0.0
+        while True:
+            now = self._clock.monotonic()
+            due = self.reconciler.next_due()
+            targets = self.reconciler.targets
+            waits = [name for name in targets if self.holds.anything_waits(name)]
+            if waits or self.holds.holds:
+                due = min(due if due is not None else now + HOLDS_SECONDS, now + HOLDS_SECONDS)
+            try:
+                async with asyncio.timeout(None if due is None else max(0.0, due - now)):
+                    await self._timer.wait()
+            except TimeoutError:
+                pass
+            self._timer.clear()
+            self.reconciler.tick()
+            for hold in self.holds.show(self._owned):
+                log.warning(
+                    "hold=%s sink=%s cause=%s removals=%d changes=%d of=%d", hold.name, hold.sink, hold.cause, hold.removals, hold.changes, hold.of
+                )
+            now = self._clock.monotonic()
+            if waits and now - reviewed >= REVIEW_SECONDS:
+                reviewed = now
+                for name in waits:
+                    if name in targets:
+                        targets[name].mark_pairs(self.holds.waiting(name))
+
+    def _owned(self, sink: str) -> int:
+        target = self.reconciler.targets.get(sink)
+        return target.ledger.ready if target is not None else 0
+
+    def decide(self, name: str, decision: Any, reason: str = "", expires_seconds: int = 900) -> Any:
+        """Take a person's decision on a hold; KeyError where there is none of that name."""
+        hold = self.holds.decide(name, decision, reason, expires_seconds)
+        log.warning("hold=%s decision=%s reason=%r", name, decision, reason)
+        target = self.reconciler.targets.get(hold.sink)
+        if target is not None:
+            target.mark_pairs(self.holds.waiting(hold.sink))
+        self._nudge()
+        return hold
+
+    def settled(self) -> bool:
+        """Say whether all sources have been read and all sinks are as wanted, as far as they may be written."""
+        return (
+            self.settings is not None
+            and self._pending is None
+            and all(view.complete or view.frozen for view in self.reconciler.views.values())
+            and all(target.settled for target in self.reconciler.targets.values() if target.mode != "Paused")
+        )
