@@ -42,7 +42,7 @@ class Keys(msgspec.Struct, frozen=True):
 
 
 def keys(credentials: Credentials) -> Keys:
-    """Read the credentials `ca`, `clientCert`, `clientKey` (PEM), `username`, `password`. Raises PermanentError where halves are missing."""
+    """Read `ca`, `clientCert`, `clientKey` (PEM), `username`, `password`. Raises PermanentError where half is given."""
     get = credentials.get
     found = Keys(get("ca"), get("clientCert"), get("clientKey"), get("username"), get("password"))
     _both("clientCert", found.certificate, "clientKey", found.key)
@@ -62,8 +62,8 @@ def _both(one: str, first: str | None, other: str, second: str | None) -> None:
 def open_channel(endpoint: Endpoint, keys: Keys, server_name: str | None) -> grpc.aio.Channel:
     """Return a channel, not connected yet; it is the caller's to close.
 
-    `server_name` replaces the endpoint's host in TLS: what is asked for (SNI) and what the certificate must be for. Raises
-    PermanentError where certificates are given for an endpoint that would not use them.
+    `server_name` replaces the endpoint's host in TLS: what is asked for (SNI) and what the certificate must be for.
+    Raises PermanentError where certificates are given for an endpoint that would not use them.
     """
     options: list[tuple[str, int | str]] = list(_OPTIONS)
     if not endpoint.secure:

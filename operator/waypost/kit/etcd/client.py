@@ -1,9 +1,9 @@
 """The client: one connection at a time to one of several members, followed by the next where that one fails.
 
-What is guaranteed: every call ends within its time-out (connecting included: `connect_seconds` a member); reads are asked again at
-another member; a transaction is sent once, and again only where the member said that it did nothing (a stale token). Credentials are
-compared at each call, so rotated ones make a new connection; calls under way end on the old one. After a cancellation the request may
-have taken effect. Nothing runs in the background.
+What is guaranteed: every call ends within its time-out (connecting included: `connect_seconds` a member); reads are
+asked again at another member; a transaction is sent once, and again only where the member said that it did nothing (a
+stale token). Credentials are compared at each call, so rotated ones make a new connection; calls under way end on the
+old one. After a cancellation the request may have taken effect. Nothing runs in the background.
 """
 
 from __future__ import annotations
@@ -39,11 +39,9 @@ class Link:
         self.users = 0
         self.retired = False
         self._channel = channel
-        unary, answers = channel.unary_unary, rpc.TxnResponse.FromString
-        self.txn = unary("/etcdserverpb.KV/Txn", None, answers)
-        self.range = unary(
-            "/etcdserverpb.KV/Range", rpc.RangeRequest.SerializeToString, rpc.RangeResponse.FromString
-        )
+        unary: Callable[..., Callable[..., Any]] = channel.unary_unary
+        self.txn = unary("/etcdserverpb.KV/Txn", None, rpc.TxnResponse.FromString)
+        self.range = unary("/etcdserverpb.KV/Range", rpc.RangeRequest.SerializeToString, rpc.RangeResponse.FromString)
         self.watch = channel.stream_stream(
             "/etcdserverpb.Watch/Watch", rpc.WatchRequest.SerializeToString, rpc.WatchResponse.FromString
         )
@@ -94,7 +92,7 @@ class Link:
 
 
 class Client:
-    """A cluster. Use as an async context manager; connects at the first call. Calls may be made by many tasks at once."""
+    """A cluster. Use as an async context manager; connects at the first call. Many tasks may call at once."""
 
     def __init__(
         self,
@@ -144,8 +142,8 @@ class Client:
     async def txn(self, request: bytes) -> rpc.TxnResponse:
         """Send a transaction (see `wire`), again only where nothing of it was sent or the member did nothing.
 
-        Raises Uncertain where it may have taken effect; TooLarge(answer=True) where it was done and its answer could not be taken;
-        any other AdapterError where it took no effect.
+        Raises Uncertain where it may have taken effect; TooLarge(answer=True) where it was done and its answer not
+        taken; any other AdapterError where it took no effect.
         """
 
         async def ask(link: Link) -> rpc.TxnResponse:
@@ -185,7 +183,7 @@ class Client:
                 await link.authenticate(self.call_seconds)
 
     async def _ask(self, ask: Callable[[Link], Awaitable[T]], again: tuple[type[AdapterError], ...]) -> T:
-        """Ask once a member, and once more for a connection that had been cut unnoticed, until a failure is none of `again`."""
+        """Ask once a member, and once more for a connection cut unnoticed, while the failures are of `again`."""
         left = len(self._members)
         while True:
             async with self.link() as link:

@@ -40,7 +40,9 @@ def _endpoint(number: int, url: str) -> Endpoint:
     except ValueError:  # its text could repeat a password written in the wrong place
         raise PermanentError(f"{where} is no URL; expected https://HOST:PORT with a port of 1..65535") from None
     if parts.username is not None or parts.password is not None:
-        raise PermanentError(f"{where} holds a user name or password; give them as credentials `username` and `password`")
+        raise PermanentError(
+            f"{where} holds a user name or password; give them as credentials `username` and `password`"
+        )
     if parts.scheme not in {"http", "https"} or not host:
         raise PermanentError(f"{where} is no URL of an etcd member; expected https://HOST:PORT or http://HOST:PORT")
     if parts.path not in {"", "/"} or parts.query or parts.fragment:

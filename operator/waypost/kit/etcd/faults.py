@@ -1,4 +1,4 @@
-"""What went wrong with a call, said in Waypost's errors: which endpoint, what it answered, and whether the request may have taken effect.
+"""What went wrong with a call, in Waypost's errors: which endpoint, what it said, whether the request may have acted.
 
     AdapterError
     ├── Unreached       no connection: nothing was sent
@@ -28,19 +28,19 @@ _DENIED = {
 }
 
 
-class Unreached(AdapterError):  # noqa: N818 - a fact about the request, told as it is
+class Unreached(AdapterError):
     """No connection was made, so nothing was sent."""
 
 
-class Refused(AdapterError):  # noqa: N818 - …
+class Refused(AdapterError):
     """The member refused the request before it did anything: too busy, out of space, still learning."""
 
 
-class Uncertain(AdapterError):  # noqa: N818 - …
+class Uncertain(AdapterError):
     """The request was sent and no answer came: it may have taken effect, or may yet."""
 
 
-class Compacted(AdapterError):  # noqa: N818 - …
+class Compacted(AdapterError):
     """The revision asked for is no longer kept. `revision` is the oldest that is, 0 where etcd did not say."""
 
     def __init__(self, message: str, revision: int = 0) -> None:
@@ -49,8 +49,8 @@ class Compacted(AdapterError):  # noqa: N818 - …
         self.revision = revision
 
 
-class TooLarge(AdapterError):  # noqa: N818 - …
-    """`answer`: the answer was larger than we take (the request took effect); else etcd refused a request of that size."""
+class TooLarge(AdapterError):
+    """`answer`: the answer was larger than we take (the request took effect); else etcd refused the request."""
 
     def __init__(self, message: str, *, answer: bool) -> None:
         """Keep which of both beside the message."""
@@ -58,7 +58,7 @@ class TooLarge(AdapterError):  # noqa: N818 - …
         self.answer = answer
 
 
-class StaleToken(AdapterError):  # noqa: N818 - …
+class StaleToken(AdapterError):
     """The member does not know our token (any more); the request did nothing. The client authenticates again, once."""
 
 
@@ -68,13 +68,13 @@ def spoken(details: str | None) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in text[:300]) or "no details"
 
 
-def fault(code: grpc.StatusCode, details: str | None, endpoint: str) -> AdapterError:  # noqa: PLR0911 - a table of cases
+def fault(code: grpc.StatusCode, details: str | None, endpoint: str) -> AdapterError:
     """Return the error for a gRPC status that came from that endpoint."""
     said = spoken(details)
     told = f"etcd {endpoint}: {said}"
     status = grpc.StatusCode
     if code is status.UNAVAILABLE:
-        # gRPC's own words for a request that never got a connection; every other failure may have come after it was sent.
+        # gRPC's own words for a request that never got a connection; all else may have come after it was sent
         return Unreached(told) if said.startswith("failed to connect") else Uncertain(told)
     if code is status.DEADLINE_EXCEEDED:
         return Uncertain(f"etcd {endpoint}: no answer in time")
@@ -84,7 +84,9 @@ def fault(code: grpc.StatusCode, details: str | None, endpoint: str) -> AdapterE
         return Compacted(told)
     if code is status.RESOURCE_EXHAUSTED:
         if "larger than max" in said:
-            return TooLarge(told, answer=not said.startswith("grpc: "))  # gRPC in Go: etcd's own words about our request
+            return TooLarge(
+                told, answer=not said.startswith("grpc: ")
+            )  # gRPC in Go: etcd's own words about our request
         if "space exceeded" in said:
             return Refused(f"{told}; it takes no writes until it is compacted, defragmented and its alarm disarmed")
         return Refused(told)
@@ -98,7 +100,7 @@ def fault(code: grpc.StatusCode, details: str | None, endpoint: str) -> AdapterE
 
 
 def refusal(said: str, endpoint: str) -> AdapterError | None:
-    """Return the error for what etcd says about tokens, users and permissions, in whichever status or watch it says it."""
+    """Return the error for what etcd says of tokens, users and permissions, in whichever status or watch."""
     if any(words in said for words in _STALE):
         return StaleToken(f"etcd {endpoint}: {said}")
     for words, told in _DENIED.items():

@@ -1,8 +1,8 @@
 """Reading many keys as they were at one moment, page by page, with bounded memory.
 
-Every page is at the revision of the first, so the pages together are one consistent view, whatever is written meanwhile. Pages are
-sized by what the last one weighed, so that none takes long to decode; what is too large to be taken at all is passed over with an
-empty value (no record of Waypost's is).
+Every page is at the revision of the first, so the pages together are one consistent view, whatever is written
+meanwhile. Pages are sized by what the last one weighed, so that none takes long to decode; what is too large to be
+taken at all is passed over with an empty value (no record of Waypost's is).
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ Page = Sequence[rpc.KeyValue]
 async def scan(client: Client, key: bytes, end: bytes) -> AsyncGenerator[tuple[int, Page], None]:
     """Yield (revision, keys and values) in the order of keys, from `key` to before `end`.
 
-    The first page comes even if there is none in the range. Raises AdapterError where a page cannot be had (Compacted: the view's
-    revision went away while it was read); then the pages so far are no complete view.
+    The first page comes even if there is none in the range. Raises AdapterError where a page cannot be had (Compacted:
+    the view's revision went away while it was read); then the pages so far are no complete view.
     """
     revision = cluster = 0
     limit = FIRST_PAGE

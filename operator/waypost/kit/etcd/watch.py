@@ -1,14 +1,16 @@
 """Following what is written under a range of keys, without losing an event.
 
-The stream is resumed at the last event's revision + 1 (never at a header's: events of that revision may still be on their way), over
-cut connections and from member to member. A hung member is noticed by gRPC's keepalive, one without a leader by etcd's own check
-(`hasleader`), and progress notifications move an idle watch on, so that it is not resumed at a revision long compacted.
+The stream is resumed at the last event's revision + 1 (never at a header's: events of that revision may still be on
+their way), over cut connections and from member to member. A hung member is noticed by gRPC's keepalive, one without a
+leader by etcd's own check (`hasleader`), and progress notifications move an idle watch on, so that it is not resumed
+at a revision long compacted.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import grpc.aio
@@ -23,18 +25,18 @@ __all__ = ["Events", "watch"]
 
 
 class Events(msgspec.Struct, frozen=True):
-    """What was written, in order; `next` is the revision to begin with when the watch is to be taken up again. May be empty."""
+    """What was written, in order (may be nothing); `next` is the revision with which to take up the watch again."""
 
     events: Sequence[rpc.Event]
     next: int
 
 
 async def watch(client: Client, key: bytes, end: bytes, revision: int = 0) -> AsyncGenerator[Events, None]:
-    """Yield what is written from `key` to before `end`, from that revision on (0: from now on); the first one tells where it began.
+    """Yield what is written from `key` to before `end`, from that revision on (0: now); the first tells where it began.
 
-    Runs until closed (`contextlib.aclosing`). Raises Compacted where the revision is no longer kept, or is one that this cluster has
-    not reached (it was restored or made anew): read everything again. Raises another AdapterError where no member can be had, or a
-    stream ends at once; nothing is lost when it is called again with the last `next`.
+    Runs until closed (`contextlib.aclosing`). Raises Compacted where the revision is no longer kept, or is one that
+    this cluster has not reached (it was restored or made anew): read everything again. Raises another AdapterError
+    where no member can be had, or a stream ends at once; nothing is lost when it is called again with the last `next`.
     """
     renewed = False
     while True:
@@ -48,7 +50,7 @@ async def watch(client: Client, key: bytes, end: bytes, revision: int = 0) -> As
                     while True:
                         answer = await _read(link, call)
                         heard, renewed = True, False
-                        revision = _next(link, answer, revision)
+                        revision = _next(answer, revision)
                         yield Events(answer.events, revision)
                 finally:
                     call.cancel()
@@ -70,10 +72,8 @@ async def _begin(client: Client, link: Link, call: Any, key: bytes, end: bytes, 
     )
     try:
         async with asyncio.timeout(client.call_seconds):
-            try:
+            with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):  # it has ended: reading tells why
                 await call.write(rpc.WatchRequest(create_request=create))
-            except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
-                pass  # the stream has ended: reading tells why
             answer = await _read(link, call)
     except TimeoutError:
         raise Uncertain(f"etcd {link.endpoint.url}: a watch was not begun in time") from None
@@ -82,7 +82,7 @@ async def _begin(client: Client, link: Link, call: Any, key: bytes, end: bytes, 
     present = int(answer.header.revision)
     if revision > present + 1:
         raise Compacted(
-            f"etcd {link.endpoint.url}: is at revision {present}, before {revision}: it was restored, made anew or lags behind"
+            f"etcd {link.endpoint.url}: is at revision {present}, before {revision}: restored, made anew, or it lags"
         )
     return revision or present + 1
 
@@ -105,7 +105,7 @@ async def _read(link: Link, call: Any) -> rpc.WatchResponse:
     return message_
 
 
-def _next(link: Link, answer: rpc.WatchResponse, revision: int) -> int:
+def _next(answer: rpc.WatchResponse, revision: int) -> int:
     """Return where to resume after this message."""
     if not answer.events:  # progress: everything up to the header's revision has been sent
         return max(revision, answer.header.revision + 1)

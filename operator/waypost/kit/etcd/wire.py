@@ -1,9 +1,11 @@
-"""Requests of etcd's transactions as bytes, written by hand: half the time of protobuf's objects where 100,000 records go out at once.
+"""Requests of etcd's transactions as bytes, written by hand: half the time that protobuf's objects take.
 
-A transaction is three lists: compares, what to do when all hold, what to do when one does not. Every function returns one item of one
-list, tag and length included, so a request is their concatenation in any order. Pure; nothing here is decoded.
+A transaction is three lists: compares, what to do when all hold, what to do when one does not. Every function returns
+one item of one list, tag and length included, so a request is their concatenation in any order. Pure; nothing here is
+decoded.
 
-Field numbers: etcd's api/etcdserverpb/rpc.proto, messages TxnRequest, Compare, RequestOp, RangeRequest, PutRequest, DeleteRangeRequest.
+Field numbers: etcd's api/etcdserverpb/rpc.proto, messages TxnRequest, Compare, RequestOp, RangeRequest, PutRequest,
+DeleteRangeRequest.
 """
 
 from __future__ import annotations
@@ -55,7 +57,7 @@ def after(key: bytes) -> bytes:
     return key + b"\0"
 
 
-# --- compares ------------------------------------------------------------------------------------------------------------------------
+# --- compares -------------------------------------------------------------------------------------
 
 
 def absent(key: bytes) -> bytes:
@@ -71,7 +73,7 @@ def equals(key: bytes, value: bytes) -> bytes:
 
 
 def between(key: bytes, low: bytes, high: bytes) -> bytes:
-    """Two compares: the key is there, and its value is greater than `low` and less than `high` (an absent key has no value)."""
+    """Two compares: the key is there and its value is greater than `low` and less than `high`."""
     named = b"\x10\x03" + _field(b"\x1a", key)
     return _field(b"\x0a", b"\x08\x01" + named + _field(b"\x3a", low)) + _field(
         b"\x0a", b"\x08\x02" + named + _field(b"\x3a", high)
@@ -79,12 +81,12 @@ def between(key: bytes, low: bytes, high: bytes) -> bytes:
 
 
 def unchanged_since(key: bytes, end: bytes, revision: int) -> bytes:
-    """Compare: no key of the range was put after that revision (deletions are not seen; an empty range passes). Since etcd 3.3."""
+    """Compare: no key of the range was put after that revision (deletions are not seen; an empty range passes)."""
     last = b"\x30" + _varint(revision + 1)
     return _field(b"\x0a", b"\x08\x02\x10\x02" + _field(b"\x1a", key) + last + _field(b"\x82\x04", end))
 
 
-# --- operations, in the list for when all compares hold -------------------------------------------------------------------------------
+# --- operations, in the list for when all compares hold -------------------------------------------
 
 
 def put(key: bytes, value: bytes) -> bytes:
@@ -111,7 +113,7 @@ def read_instead(key: bytes) -> bytes:
     return b"\x1a" + _size(len(named) + len(size) + 1) + b"\x0a" + size + named
 
 
-# --- what one record needs, all lists together ----------------------------------------------------------------------------------------
+# --- what one record needs, all lists together ----------------------------------------------------
 
 
 def put_if_absent(key: bytes, value: bytes) -> bytes:

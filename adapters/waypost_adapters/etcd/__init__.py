@@ -1,0 +1,60 @@
+"""The sink `etcd`: records as JSON under one prefix, each write fenced and owned in the transaction that makes it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated, Literal
+
+import msgspec
+
+from waypost.adapter import AdapterType, Context, PermanentError, Sink
+from waypost.kit.etcd.endpoint import endpoints
+
+__all__ = ["SINK", "EtcdConfig", "Tls"]
+
+CREDENTIALS = ("username", "password", "ca", "clientCert", "clientKey")
+
+Prefix = Annotated[str, msgspec.Meta(pattern=r"^(/(?!\.\.?(/|$))[A-Za-z0-9._~-]+)+$", max_length=200)]
+
+
+class Tls(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """`serverName`: the name the members' certificates are for, where it is not the endpoints' host."""
+
+    server_name: Annotated[str, msgspec.Meta(min_length=1, max_length=253)] | None = None
+
+
+class EtcdConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """The `config` of a sink of type etcd."""
+
+    endpoints: Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=32)]
+    layout: Literal["json", "skydns"] = "json"
+    prefix: Prefix = "/waypost"
+    tls: Tls = Tls()
+
+    def __post_init__(self) -> None:
+        """Refuse what the types cannot: the URLs' form, and the layout that is still to come."""
+        if self.layout == "skydns":
+            raise ValueError("the layout `skydns` is not there yet; use `json`")
+        try:
+            endpoints(self.endpoints)
+        except PermanentError as error:
+            raise ValueError(str(error)) from None
+
+
+@asynccontextmanager
+async def open_sink(config: EtcdConfig, context: Context) -> AsyncIterator[Sink]:
+    """Open the sink; connects when it is first used. Raises PermanentError where the extra is not installed."""
+    try:
+        from waypost_adapters.etcd.sink import EtcdSink  # noqa: PLC0415 - gRPC is loaded by those who use etcd only
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] not in {"grpc", "google"}:
+            raise
+        raise PermanentError(
+            f"the sink type `etcd` needs the package that brings `{error.name}`: pip install 'waypost[etcd]'"
+        ) from None
+    async with EtcdSink.opened(config, context) as sink:
+        yield sink
+
+
+SINK: AdapterType[Sink] = AdapterType("etcd", EtcdConfig, open_sink, credentials=CREDENTIALS)

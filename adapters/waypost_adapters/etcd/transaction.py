@@ -1,0 +1,173 @@
+"""Writing a batch: transactions that compare the stamp and every record's owner in the write itself.
+
+etcd compares values as bytes, and every value of an owner begins with its mark: "greater than the mark and less than
+what follows it" is "ours", with no memory of ours needed. A record to create is compared with "absent". Where a
+compare fails, the same transaction reads the stamp and the records instead, which tells whose fault it was; the rest
+is written within the same call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+import msgspec
+
+from waypost.adapter import APPLIED, AdapterError, Change, Fence, Outcome
+from waypost.kit.etcd import rpc_pb2 as rpc
+from waypost.kit.etcd import wire
+from waypost.kit.etcd.faults import TooLarge, Uncertain
+from waypost_adapters.etcd.stamp import Stamp, judge
+
+__all__ = ["Terms", "write"]
+
+MOST_OPERATIONS = 128  # in each of a transaction's lists: etcd's --max-txn-ops, by default
+MOST_BYTES = 1_200_000  # of a request; etcd's --max-request-bytes is 1.5 MiB by default
+MOST_TRIES = 5  # of one record, against somebody who writes it at the same time
+
+Send = Callable[[bytes], Awaitable[rpc.TxnResponse]]
+
+
+class Terms(msgspec.Struct, frozen=True):
+    """On which terms a batch is written: the stamp as it must be, and the mark of our own records."""
+
+    stamp_key: bytes
+    environment: str
+    fence: Fence
+    mark: bytes
+
+    def opening(self) -> bytes:
+        """Return the compare of the stamp, and its reading where a compare fails."""
+        value = Stamp(self.environment, self.fence.epoch, self.fence.generation).encode()
+        return wire.equals(self.stamp_key, value) + wire.read_instead(self.stamp_key)
+
+
+class _Step(msgspec.Struct):
+    """One change on its way: what is believed to be there decides how it is compared."""
+
+    change: Change
+    key: bytes
+    absent: bool
+    tries: int = 0
+
+    @property
+    def compares(self) -> int:
+        return 1 if self.absent else 2
+
+    def encode(self, low: bytes, high: bytes) -> bytes:
+        if self.change.record is None:
+            return wire.delete_when(self.key, low, high)
+        if self.absent:
+            return wire.put_if_absent(self.key, self.change.record.content)
+        return wire.put_if_between(self.key, self.change.record.content, low, high)
+
+
+async def write(send: Send, batch: Sequence[Change], terms: Terms) -> dict[str, Outcome]:
+    """Write a batch; one outcome a key. Raises what `judge` says, and any AdapterError, only where nothing was written.
+
+    Once something was, whatever then stops the rest leaves it `superseded`: not written, to be sent again.
+    """
+    outcomes: dict[str, Outcome] = {}
+    pending: list[_Step] = []
+    for change in batch:
+        if change.record is not None and not change.record.content.startswith(terms.mark):
+            outcomes[change.key] = Outcome("invalid", "the record does not begin with the mark of this sink's owner")
+        else:
+            pending.append(_Step(change, change.key.encode(), change.create and change.record is not None))
+    work = _Work(send, terms, outcomes)
+    try:
+        while pending:
+            pending = await work.round(pending)
+    except AdapterError as error:
+        if not work.wrote:
+            raise
+        # What was sent without an answer is in the outcomes already; the rest was not sent, or did nothing.
+        left = Outcome("superseded", f"not written: {error}")
+        return {change.key: left for change in batch} | outcomes
+    return outcomes
+
+
+class _Work:
+    """One call of `write`: what it has learned so far."""
+
+    def __init__(self, send: Send, terms: Terms, outcomes: dict[str, Outcome]) -> None:
+        self.wrote = False  # or may have
+        self._send = send
+        self._terms = terms
+        self._outcomes = outcomes
+        self._opening = terms.opening()
+        self._low, self._high = terms.mark, wire.successor(terms.mark)
+        self._most = MOST_OPERATIONS - 1  # records a transaction
+
+    async def round(self, pending: list[_Step]) -> list[_Step]:
+        """Send one transaction; return what is still to do."""
+        taken, request = self._take(pending)
+        rest = pending[len(taken) :]
+        try:
+            answer = await self._send(request)
+        except Uncertain as error:
+            self._settle(taken, Outcome("unknown", str(error)))
+            self.wrote = True
+            self._settle(rest, Outcome("superseded", "not sent, as the one before it had no answer"))
+            return []
+        except TooLarge as error:
+            return self._smaller(taken, error) + rest
+        if answer.succeeded:
+            self._settle(taken, APPLIED)
+            self.wrote = True
+            return rest
+        return self._learn(taken, answer) + rest
+
+    def _take(self, pending: list[_Step]) -> tuple[list[_Step], bytes]:
+        """Return as many as one transaction holds, and the transaction."""
+        compares, size = 1, len(self._opening)
+        taken: list[_Step] = []
+        parts = [self._opening]
+        for step in pending:
+            part = step.encode(self._low, self._high)
+            compares += step.compares
+            size += len(part)
+            if taken and (compares > MOST_OPERATIONS or size > MOST_BYTES or len(taken) >= self._most):
+                break
+            taken.append(step)
+            parts.append(part)
+        return taken, b"".join(parts)
+
+    def _settle(self, steps: list[_Step], outcome: Outcome) -> None:
+        for step in steps:
+            self._outcomes[step.change.key] = outcome
+
+    def _smaller(self, taken: list[_Step], error: TooLarge) -> list[_Step]:
+        """Nothing was written, a request or an answer was too large: the same in halves, down to the culprit."""
+        if len(taken) > 1:
+            self._most = len(taken) // 2
+            return taken
+        if error.answer:  # of the records read instead; ours are far smaller
+            self._settle(taken, Outcome("conflict", "something larger than any record of ours is there"))
+        else:
+            self._settle(taken, Outcome("invalid", f"larger than this etcd takes: {error}"))
+        return []
+
+    def _learn(self, taken: list[_Step], answer: rpc.TxnResponse) -> list[_Step]:
+        """Nothing was written: find out why, settle what cannot be, and return the rest with what is now known."""
+        stamp, *found = (reading.response_range.kvs for reading in answer.responses)
+        terms = self._terms
+        verdict = judge(terms.stamp_key, stamp[0].value if stamp else None, terms.environment, terms.fence)
+        if isinstance(verdict, AdapterError):
+            raise verdict
+        if verdict is not None:
+            self._settle(taken, Outcome("superseded", f"generation {terms.fence.generation} is past"))
+            return []
+        again: list[_Step] = []
+        for step, kvs in zip(taken, found, strict=True):
+            if kvs and not self._low < kvs[0].value < self._high:  # as etcd compares
+                self._outcomes[step.change.key] = Outcome("conflict", "the record there is not ours")
+                continue
+            if not kvs and step.change.record is None:
+                self._outcomes[step.change.key] = APPLIED  # it is gone already
+                continue
+            step.absent, step.tries = not kvs, step.tries + 1
+            if step.tries >= MOST_TRIES:
+                self._settle([step], Outcome("superseded", "others change the record all the time"))
+                continue
+            again.append(step)
+        return again
