@@ -27,7 +27,10 @@ def render(publication: Publication, instances: Sequence[PublishedInstance]) -> 
     several = {name for name, count in Counter(name.name for name in publication.names).items() if count > 1}
     for instance in instances:
         for name in publication.names:
-            yield _record(publication, instance, name, several=name.name in several)
+            try:
+                yield _record(publication, instance, name, several=name.name in several)
+            except UnicodeEncodeError:  # half a surrogate pair
+                yield InvalidRecord(instance.id, "the id, a label or a port's name is not valid Unicode", name.name)
 
 
 def _record(
@@ -42,23 +45,20 @@ def _record(
     if len(key) > _LONGEST_KEY:
         return InvalidRecord(instance.id, f"key of {len(key)} characters; {_LONGEST_KEY} are possible", name.name)
     ports = [port] if name.port is not None else list(instance.ports)
-    try:
-        content = _canonical.encode(
-            {
-                "addresses": [[address.value, address.type] for address in instance.addresses],
-                "metadata": dict(instance.metadata),
-                "name": name.name,
-                "node": instance.node,
-                "ownership": ownership.of(publication, instance).encode(),
-                "ports": [[port.number, port.name, port.protocol] for port in ports if port is not None],
-                "ready": instance.ready,
-                "ttl": publication.ttl_seconds,
-                "weight": instance.weight,
-                "zone": instance.zone,
-            }
-        )
-    except UnicodeEncodeError:  # a lone surrogate is no text
-        return InvalidRecord(instance.id, "a label or an id is not valid Unicode", name.name)
+    content = _canonical.encode(
+        {
+            "addresses": [[address.value, address.type] for address in instance.addresses],
+            "metadata": dict(instance.metadata),
+            "name": name.name,
+            "node": instance.node,
+            "ownership": ownership.of(publication, instance).encode(),
+            "ports": [[port.number, port.name, port.protocol] for port in ports if port is not None],
+            "ready": instance.ready,
+            "ttl": publication.ttl_seconds,
+            "weight": instance.weight,
+            "zone": instance.zone,
+        }
+    )
     return Record(key, instance.id, content, name.name, instance.ready)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 
 import msgspec
 
@@ -14,6 +14,7 @@ from waypost.testing.memory_source import MemorySource
 from waypost.testing.target import SharedTarget, Stamp, Write
 
 __all__ = [
+    "SINK",
     "Fault",
     "MemoryConfig",
     "MemorySink",
@@ -54,3 +55,17 @@ def sink_type(
         yield sink
 
     return AdapterType(name, MemoryConfig, make)
+
+
+def _shared_target() -> AbstractAsyncContextManager[SharedTarget]:
+    return nullcontext(SharedTarget())
+
+
+@asynccontextmanager
+async def _open(_config: MemoryConfig, context: Context) -> AsyncIterator[MemorySink]:
+    async with context.shared("memory", _shared_target) as target:
+        yield MemorySink(target, context)
+
+
+SINK = AdapterType("memory", MemoryConfig, _open)
+"""A sink on a target that all memory sinks of the process share."""
