@@ -86,6 +86,8 @@ class Server:
                 await self.provision()
         except BaseException:
             await self.kill9()
+            if fresh:  # half set up is not a state to keep
+                shutil.rmtree(self.data, ignore_errors=True)
             raise
         return self
 
