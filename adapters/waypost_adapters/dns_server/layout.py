@@ -1,0 +1,154 @@
+"""What the DNS server keeps for one instance under one name: pure functions between publications and stored content.
+
+The stored name is relative to the zone, so a zone can be renamed without a write. The key begins with that name and a `/`.
+"""
+
+from __future__ import annotations
+
+from base64 import b32hexencode
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from hashlib import blake2b
+from urllib.parse import quote
+
+import msgspec
+
+from waypost.adapter import InvalidRecord, Record
+from waypost.kit import dnsnames, ownership
+from waypost.model import Address, Port, Publication, PublishedInstance, PublishedName, ServiceKey, Strategy, family
+
+__all__ = ["Entry", "render", "target"]
+
+PROTOCOLS = frozenset({"tcp", "udp", "sctp"})
+MAX_KEY = 2048
+_TARGET_ROOM = 15  # `i-`, 13 characters and a dot stand before a name that SRV records point to
+_canonical = msgspec.json.Encoder(order="deterministic")
+
+
+class Entry(msgspec.Struct, frozen=True, gc=False):
+    """One instance under one name. `ports` are (name, protocol, number); `host` is set where the instance has no IP address."""
+
+    name: str
+    target: str
+    addresses: tuple[str, ...]
+    host: str
+    ports: tuple[tuple[str, str, int], ...]
+    ready: bool
+    weight: int
+    ttl: int
+    strategy: Strategy
+    ownership: dict[str, str]
+
+
+def render(
+    publication: Publication, instances: Sequence[PublishedInstance], zone: str, ttl: int
+) -> Iterator[Record | InvalidRecord]:
+    """Yield a record for each instance and name; two where a name stands there twice, for two ports."""
+    several = {name for name, count in Counter(name.name for name in publication.names).items() if count > 1}
+    for name in publication.names:
+        try:
+            full = _full(publication, name.name, zone)
+        except dnsnames.BadName as error:
+            yield from (InvalidRecord(instance.id, str(error), name.name) for instance in instances)
+            continue
+        for instance in instances:
+            yield _record(publication, instance, name, full, ttl, several=name.name in several)
+
+
+def target(source: str, instance: str) -> str:
+    """Return the label under which an instance has its own addresses, the same for as long as it lives."""
+    digest = blake2b(f"{quote(source, safe='')}/{instance}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return f"i-{b32hexencode(digest).rstrip(b'=').decode().lower()}"
+
+
+def _full(publication: Publication, name: str, zone: str) -> str:
+    """Return `<service>.<namespace>.<environment>`. Raises BadName, which says what part is wrong."""
+    service = dnsnames.name(name)
+    for what, text in (("namespace", publication.namespace), ("environment", publication.environment)):
+        try:
+            dnsnames.label(text)
+        except dnsnames.BadName as error:
+            raise dnsnames.BadName(f"the {what} `{text[:80]}` can be no part of a DNS name: {error}") from None
+    full = f"{service}.{publication.namespace}.{publication.environment}".lower()
+    if len(full) + 1 + len(zone) + _TARGET_ROOM > dnsnames.MAX_NAME:
+        raise dnsnames.BadName(
+            f"`{full[:64]}….{zone}` is too long: {dnsnames.MAX_NAME - _TARGET_ROOM} characters are possible, so that its instances "
+            "can have names below it"
+        )
+    return full
+
+
+def _record(
+    publication: Publication, instance: PublishedInstance, name: PublishedName, full: str, ttl: int, *, several: bool
+) -> Record | InvalidRecord:
+    service = publication.key.service
+    try:
+        ports = _ports(instance, name, full)
+        addresses, host = _addresses(instance.addresses)
+        key = "/".join((full, *(quote(part, safe="") for part in (*_parts(service), instance.id))))
+        key += f":{quote(name.port or '', safe='')}" if several else ""
+        if len(key) > MAX_KEY:
+            raise dnsnames.BadName(f"the ids make a key of {len(key)} characters; {MAX_KEY} are possible")
+        entry = Entry(
+            name=full,
+            target=target(service.source, instance.id),
+            addresses=addresses,
+            host=host,
+            ports=ports,
+            ready=instance.ready,
+            weight=min(max(instance.weight, 0), 65_535),
+            ttl=publication.ttl_seconds if publication.ttl_seconds is not None else ttl,
+            strategy=publication.strategy,
+            ownership=ownership.of(publication, instance).encode(),
+        )
+        content = _canonical.encode(entry)
+    except dnsnames.BadName as error:
+        return InvalidRecord(instance.id, str(error), name.name)
+    except UnicodeEncodeError:
+        return InvalidRecord(instance.id, "an id holds half a surrogate pair: it is no text", name.name)
+    return Record(key, instance.id, content, name.name, instance.ready)
+
+
+def _parts(service: ServiceKey) -> tuple[str, str, str]:
+    return service.source, service.namespace, service.name
+
+
+def _ports(instance: PublishedInstance, name: PublishedName, full: str) -> tuple[tuple[str, str, int], ...]:
+    """Return the ports that get SRV records: the named ones among those that the name speaks for."""
+    chosen: tuple[Port, ...] = instance.ports
+    if name.port is not None:
+        port = instance.port(name.port)
+        if port is None:
+            raise dnsnames.BadName(
+                f"the instance has no port `{name.port[:80]}`, of which the name `{name.name}` speaks"
+            )
+        chosen = (port,)
+    ports = []
+    for port in chosen:
+        if not port.name:
+            continue
+        try:
+            label = dnsnames.label(f"_{port.name}", underscore=True)
+        except dnsnames.BadName as error:
+            raise dnsnames.BadName(f"the port's name can be no part of an SRV name: {error}") from None
+        if port.protocol not in PROTOCOLS:
+            raise dnsnames.BadName(
+                f"port `{port.name}` has the protocol `{port.protocol[:16]}`; tcp, udp and sctp are possible"
+            )
+        ports.append((label[1:], port.protocol, port.number))
+    return tuple(sorted(set(ports)))
+
+
+def _addresses(addresses: Sequence[Address]) -> tuple[tuple[str, ...], str]:
+    """Return the first IPv4 and the first IPv6 address of the primary's type, or the primary's host name."""
+    chosen: dict[str, str] = {}
+    for address in addresses:
+        if address.type == addresses[0].type:
+            chosen.setdefault(family(address.value), address.value)
+    host = chosen.pop("Hostname", "")
+    if chosen:
+        return tuple(sorted(chosen.values(), key=lambda value: ":" in value)), ""
+    try:
+        return (), dnsnames.name(host, underscore=True)
+    except dnsnames.BadName as error:
+        raise dnsnames.BadName(f"the address is neither an IP address nor a host name: {error}") from None
