@@ -42,9 +42,7 @@ class SpentFile:
             log.warning("budget_file=%s error=%r", self._path, str(error))
             return False
         wall = self._wall()
-        policy.restore(
-            self._monotonic(), [(max(0.0, wall - line.at), line.scopes, line.count) for line in lines]
-        )
+        policy.restore(self._monotonic(), [(max(0.0, wall - line.at), line.scopes, line.count) for line in lines])
         return True
 
     def save(self, policy: Policy) -> None:

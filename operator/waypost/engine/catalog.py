@@ -25,6 +25,8 @@ __all__ = ["Absence", "Known", "Loss", "SourceChanges", "SourceView"]
 AGREEING_READS = 3
 MAX_FACTS = 200_000  # removals remembered as stated; an older one counts as inferred, which is only more careful
 
+_ALL = ""  # no instance has this id
+
 OnMark = Callable[["ServiceKey", "Collection[str] | None"], None]
 
 
@@ -87,7 +89,10 @@ class SourceView:
             return Absence.UNKNOWN
         if instance in self.doubt.get(key, ()):
             return Absence.DOUBTED
-        return Absence.FACT if (key, instance) in self._gone else Absence.INFERRED
+        listed_empty = known is not None and not known.instances
+        if listed_empty or (key, instance) in self._gone or (key, _ALL) in self._gone:
+            return Absence.FACT
+        return Absence.INFERRED
 
     def next_due(self) -> float | None:
         """Return when something doubted may be believed at the earliest; None where nothing is doubted for time alone."""
@@ -123,6 +128,7 @@ class SourceView:
         }
         for gone in known.instances.keys() - stay.keys():
             self._state_gone(key, gone)
+        self._state_gone(key, _ALL)
         self._keep_only(key, known, stay)
 
     def current(self) -> None:
@@ -133,7 +139,9 @@ class SourceView:
 
     # --- complete views
 
-    def take(self, staged: Mapping[ServiceKey, Service | None], touched: Collection[ServiceKey], unknown: Collection[str]) -> None:
+    def take(
+        self, staged: Mapping[ServiceKey, Service | None], touched: Collection[ServiceKey], unknown: Collection[str]
+    ) -> None:
         """Take a complete view: None stands for a service equal to what is known. `touched` had facts meanwhile: they win."""
         self._read()
         self.unknown_nodes = frozenset(unknown)
@@ -149,7 +157,9 @@ class SourceView:
                 else:  # a service listed with no instances is a fact
                     for gone in missing:
                         self._state_gone(key, gone)
-            self._replace(service, lambda instance, k=key: instance.id in absent.get(k, ()) or instance.node in self.unknown_nodes)  # type: ignore[misc]
+            self._replace(
+                service, lambda instance, k=key: instance.id in absent.get(k, ()) or instance.node in self.unknown_nodes
+            )  # type: ignore[misc]
         for key in (self.services.keys() | self.doubt.keys()) - staged.keys() - set(touched):
             if missing := self._missing(key, ()):
                 absent[key] = missing
@@ -232,7 +242,10 @@ class SourceView:
         """Drop what a view lacks where that is little; doubt it where it is much, or a whole service."""
         lost = sum(map(len, absent.values()))
         ghosts = sum(
-            1 for key, d in self.doubt.items() for i in d if key not in self.services or i not in self.services[key].instances
+            1
+            for key, d in self.doubt.items()
+            for i in d
+            if key not in self.services or i not in self.services[key].instances
         )
         much = lost > max(self.loss.minimum, (self.count + ghosts) * self.loss.max_percent // 100)
         now = self._now()
@@ -273,6 +286,7 @@ class SourceView:
         known = self.services.get(key)
         if known is None:
             known = self.services[key] = Known(service.labels, {})
+            self._gone.pop((key, _ALL), None)
             whole = True
         else:
             whole = known.labels != service.labels
@@ -303,7 +317,7 @@ class SourceView:
         known.instances = new
         if (doubted := self.doubt.get(key)) is not None:
             self._settle(key, doubted, {instance.id for instance in service.instances})
-        if whole:
+        if whole or (gone and not new):
             self._mark(key, None)
         elif changed or gone:
             changed.update(gone)

@@ -112,7 +112,9 @@ class Engine:
         before = former or type(settings)()
         stopped = [("source", n) for n in before.sources if n not in settings.sources]
         stopped += [("sink", n) for n in before.sinks if n not in settings.sinks]
-        stopped += [("source", n) for n, s in settings.sources.items() if n in before.sources and before.sources[n] is not s]
+        stopped += [
+            ("source", n) for n, s in settings.sources.items() if n in before.sources and before.sources[n] is not s
+        ]
         stopped += [("sink", n) for n, s in settings.sinks.items() if n in before.sinks and before.sinks[n] is not s]
         await self._stop(stopped)
         for kind, name in stopped:
@@ -153,7 +155,12 @@ class Engine:
             view = SourceView(name, loss, self.reconciler.changed, self._clock.monotonic)
             self.reconciler.views[name] = view
             for target in self.reconciler.targets.values():
-                view.recall((key.service, i) for key in target.ledger.shelves if key.service.source == name for i in target.ledger.instances(key))
+                view.recall(
+                    (key.service, i)
+                    for key in target.ledger.shelves
+                    if key.service.source == name
+                    for i in target.ledger.instances(key)
+                )
         view.loss = loss
         view.frozen = spec.mode == "Frozen"
         self.reconciler.near[name] = Near(spec.environment, Allowed(spec.allowed_cidrs), spec.grants)
@@ -170,7 +177,9 @@ class Engine:
             reserved=spec.reserved_names,
         )
         safety = spec.safety
-        limits = SinkSafety(safety.max_removal_percent, safety.min_removals, safety.max_change_percent, safety.window_seconds)
+        limits = SinkSafety(
+            safety.max_removal_percent, safety.min_removals, safety.max_change_percent, safety.window_seconds
+        )
         target = Target(name, far, self._mode(sink), Policy(limits, self._source_safety))
         self.reconciler.targets[name] = target
 
@@ -220,7 +229,7 @@ class Engine:
             self.reconciler.forget_target(name)
 
     async def _run_source(self, name: str) -> None:
-        assert self.settings is not None  # noqa: S101 - started from settings
+        assert self.settings is not None
         source = self.settings.sources[name]
         runner = SourceRunner(self.reconciler.views[name], self._clock, self._random, lambda _k, _i, _r: None)
         self.sources[name] = runner
@@ -230,7 +239,7 @@ class Engine:
         await runner.run(kind, source.decoded_config, self._context("source", source, ""))
 
     async def _run_sink(self, name: str) -> None:
-        assert self.settings is not None  # noqa: S101 - started from settings
+        assert self.settings is not None
         sink = self.settings.sinks[name]
         target = self.reconciler.targets[name]
         spent = SpentFile(self._state_dir / "budgets" / f"{name}.json", self._clock.monotonic, self._clock.wall)
@@ -327,7 +336,13 @@ class Engine:
             self.reconciler.tick()
             for hold in self.holds.show(self._owned):
                 log.warning(
-                    "hold=%s sink=%s cause=%s removals=%d changes=%d of=%d", hold.name, hold.sink, hold.cause, hold.removals, hold.changes, hold.of
+                    "hold=%s sink=%s cause=%s removals=%d changes=%d of=%d",
+                    hold.name,
+                    hold.sink,
+                    hold.cause,
+                    hold.removals,
+                    hold.changes,
+                    hold.of,
                 )
             now = self._clock.monotonic()
             if waits and now - reviewed >= REVIEW_SECONDS:

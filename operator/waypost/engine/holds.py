@@ -65,7 +65,9 @@ class Holds:
         self._folder = folder
         self._wall = wall
         self.holds: dict[str, Hold] = {}
-        self._waiting: dict[tuple[str, str, str], dict[Pair, tuple[str, bool]]] = {}  # (sink, cause, source) → pair → (hash, removal)
+        self._waiting: dict[
+            tuple[str, str, str], dict[Pair, tuple[str, bool]]
+        ] = {}  # (sink, cause, source) → pair → (hash, removal)
         self._shown: dict[tuple[str, str, str], str] = {}
         self._sets: dict[str, frozenset[str]] = {}
         folder.mkdir(parents=True, exist_ok=True)
@@ -142,10 +144,17 @@ class Holds:
         times = [h.created_time + REPLACE_SECONDS for h in self.holds.values() if not h.decision]
         return min(times, default=None)
 
-    def decide(self, name: str, decision: Literal["Approve", "Reject"], reason: str, expires_seconds: int = 900) -> Hold:
+    def decide(
+        self, name: str, decision: Literal["Approve", "Reject"], reason: str, expires_seconds: int = 900
+    ) -> Hold:
         """Take a person's decision; KeyError where there is no such hold."""
         hold = self.holds[name]
-        hold.decision, hold.reason, hold.decided_time, hold.expires_seconds = decision, reason, self._wall(), expires_seconds
+        hold.decision, hold.reason, hold.decided_time, hold.expires_seconds = (
+            decision,
+            reason,
+            self._wall(),
+            expires_seconds,
+        )
         self._save(hold)
         for group, shown in list(self._shown.items()):
             if shown == name:
@@ -160,14 +169,21 @@ class Holds:
         return found
 
     def _make(
-        self, group: tuple[str, str, str], pairs: dict[Pair, tuple[str, bool]], hashes: Iterable[str], of: int, now: float
+        self,
+        group: tuple[str, str, str],
+        pairs: dict[Pair, tuple[str, bool]],
+        hashes: Iterable[str],
+        of: int,
+        now: float,
     ) -> Hold:
         sink, cause, source = group
         names = sorted(hashes)
         kinds = {name: removal for name, removal in pairs.values()}
         removals = sum(kinds[name] for name in names)
         digest = hashlib.sha256("".join([sink, cause, source, *names]).encode()).hexdigest()
-        sample = sorted(f"{key} instance {instance}" for (key, instance), (name, _) in pairs.items() if name in set(names))
+        sample = sorted(
+            f"{key} instance {instance}" for (key, instance), (name, _) in pairs.items() if name in set(names)
+        )
         hold = Hold(
             name=f"{sink}-{digest[:8]}",
             digest=f"sha256-{digest}",

@@ -92,7 +92,12 @@ class Ledger:
         return self._set(shelf, publication, instance, before, after)
 
     def _set(
-        self, shelf: Shelf, publication: PublicationKey, instance: str, before: tuple[Kept, ...], after: tuple[Kept, ...]
+        self,
+        shelf: Shelf,
+        publication: PublicationKey,
+        instance: str,
+        before: tuple[Kept, ...],
+        after: tuple[Kept, ...],
     ) -> int:
         for look in self._looks:
             look.touched.add((publication, instance))

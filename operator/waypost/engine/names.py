@@ -82,7 +82,9 @@ class Names:
         return dict(self._holder)
 
     def _wants(self, registration: str, name: str) -> bool:
-        return any(key.registration == registration and name in self.wanted.get(key, ()) for key in self._under.get(name, ()))
+        return any(
+            key.registration == registration and name in self.wanted.get(key, ()) for key in self._under.get(name, ())
+        )
 
     def _hold(self, name: str, registration: str) -> None:
         self._holder[name] = registration

@@ -112,7 +112,7 @@ def plan(world: World, target: Target, key: PublicationKey, instances: Collectio
         if kept:
             steps.append(_withdrawal(key, name, kept, found))
     if showing is not None and shown:
-        steps.extend(_show(target, showing, shown))
+        steps.extend(_show(world, target, showing, shown))
     return steps
 
 
@@ -122,7 +122,9 @@ def _leftover(world: World, target: Target, key: PublicationKey, name: str, kept
         target.set_problem(key, name, f"its record stays: {reason}")
         return None
     keys = tuple(k.key for k in kept)
-    return Step(key, name, (), keys, any(k.ready for k in kept), changes=False, cause=cause or "edit", hold=hold, reason=reason)
+    return Step(
+        key, name, (), keys, any(k.ready for k in kept), changes=False, cause=cause or "edit", hold=hold, reason=reason
+    )
 
 
 def _withdrawal(key: PublicationKey, name: str, kept: Sequence[Kept], why: Withheld) -> Step:
@@ -130,19 +132,24 @@ def _withdrawal(key: PublicationKey, name: str, kept: Sequence[Kept], why: Withh
     return Step(key, name, (), keys, any(k.ready for k in kept), changes=False, cause=why.cause, reason=why.reason)
 
 
-def _show(target: Target, showing: Showing, shown: Sequence[PublishedInstance]) -> Iterable[Step]:
+def _show(world: World, target: Target, showing: Showing, shown: Sequence[PublishedInstance]) -> Iterable[Step]:
     """Render, note what is invalid, leave out what another registration holds, and compare with the ledger."""
     key = showing.publication.key
     records, invalid = _render(target, showing, shown)
     conflicts = {
         name.name: reason for name in showing.publication.names if (reason := target.names.conflict(key, name.name))
     }
+    sharing = target.names.sharing(key)
     for instance in shown:
         name = instance.id
         kept = target.ledger.kept(key, name)
         mine = [record for record in records.get(name, ()) if record.name not in conflicts]
+        taken = _taken(world, target, sharing, name) if sharing else {}
         if name in invalid:
             target.set_problem(key, name, invalid[name])
+        elif clash := next((taken[record.key] for record in mine if record.key in taken), None):
+            target.set_problem(key, name, f"its record would be the same as that of {clash}")
+            mine = [record for record in mine if record.key not in taken]
         elif conflicts:
             target.set_problem(key, name, next(iter(conflicts.values())))
         elif name not in target.failed.get(key, ()):
@@ -153,10 +160,21 @@ def _show(target: Target, showing: Showing, shown: Sequence[PublishedInstance]) 
         if step is not None and spec.sync_policy == "CreateOnly":
             step = msgspec.structs.replace(step, puts=tuple(p for p in step.puts if p.create), changes=False)
         if step is not None and (step.puts or step.removals):
-            edited = (key, name) in target.restore
-            yield msgspec.structs.replace(step, cause="target") if edited else step
+            yield msgspec.structs.replace(step, cause=target.account.get((key, name), step.cause))
         else:
-            target.restore.discard((key, name))
+            target.account.pop((key, name), None)
+
+
+def _taken(
+    world: World, target: Target, sharing: Collection[PublicationKey], instance: str
+) -> dict[str, PublicationKey]:
+    """Return the keys that another live publication has, under the same name and for an instance of the same id."""
+    return {
+        kept.key: other
+        for other in sharing
+        for kept in target.ledger.kept(other, instance)
+        if world.showing(target.name, other) is not None and world.instance(other, instance) is not None
+    }
 
 
 def _render(

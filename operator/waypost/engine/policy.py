@@ -105,7 +105,7 @@ class Policy:
         if settled:
             base = self._bases.setdefault(key, deque())
             base.append((now, before))
-            if len(base) > 64:  # noqa: PLR2004 - a bound; dropping a later entry leaves the window's first
+            if len(base) > 64:
                 del base[1]
         for scope in self._scopes(key):
             self._budget(scope).own(now, delta)
@@ -115,7 +115,9 @@ class Policy:
 
     # --- questions
 
-    def may_withdraw(self, now: float, key: PublicationKey, cause: Cause, ready: int, min_ready: int) -> HoldCause | None:
+    def may_withdraw(
+        self, now: float, key: PublicationKey, cause: Cause, ready: int, min_ready: int
+    ) -> HoldCause | None:
         """Say why one ready pair of a publication with `ready` of them may not go now; None: it may."""
         self._slide(now)
         if cause in {"inferred", "health"} and ready - 1 < min_ready:

@@ -35,7 +35,9 @@ __all__ = ["Far", "Near", "Showing", "Withheld", "expand_names", "present", "sho
 
 MAX_HOPS = 4
 MAX_WEIGHT = 65_535
-SHARE_SCALE = 100  # shares are percentages or any other ratio: scaled so that dividing by the ready instances keeps precision
+SHARE_SCALE = (
+    100  # shares are percentages or any other ratio: scaled so that dividing by the ready instances keeps precision
+)
 
 
 class Near(msgspec.Struct, frozen=True):
@@ -177,7 +179,7 @@ def _port_names(rules: Sequence[Any], entry: EntryRule, instances: Mapping[str, 
     return frozenset(names if entry.ports is None else names & entry.ports)
 
 
-def present(  # noqa: PLR0911 - each return is one answer, in the order a person would ask
+def present(
     showing: Showing,
     instance: Instance,
     *,

@@ -33,7 +33,9 @@ class Overlay(Protocol):
     def verdict(self, showing: Showing, instance: Instance) -> bool | None:
         """Return True for ready, False for not, None where nothing is known yet."""
 
-    def follow(self, target: str, showing: Showing, instances: Mapping[str, Instance], changed: Collection[str] | None) -> None:
+    def follow(
+        self, target: str, showing: Showing, instances: Mapping[str, Instance], changed: Collection[str] | None
+    ) -> None:
         """Take note that a publication shows these instances, of which those `changed` may be new or gone (None: any)."""
 
     def forget(self, target: str, key: PublicationKey) -> None:
@@ -46,7 +48,9 @@ class _NoOverlay:
     def verdict(self, showing: Showing, instance: Instance) -> bool | None:
         return True
 
-    def follow(self, target: str, showing: Showing, instances: Mapping[str, Instance], changed: Collection[str] | None) -> None:
+    def follow(
+        self, target: str, showing: Showing, instances: Mapping[str, Instance], changed: Collection[str] | None
+    ) -> None:
         pass
 
     def forget(self, target: str, key: PublicationKey) -> None:
@@ -59,7 +63,9 @@ NO_OVERLAY = _NoOverlay()
 class Reconciler(World):
     """The engine's knowledge. `now` is a monotonic clock."""
 
-    def __init__(self, now: Callable[[], float], overlay: Overlay = NO_OVERLAY, on_timer: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, now: Callable[[], float], overlay: Overlay = NO_OVERLAY, on_timer: Callable[[], None] = lambda: None
+    ) -> None:
         """Begin with nothing; `on_timer` is called when the next time that something is due has come nearer."""
         self._now = now
         self.overlay = overlay
@@ -102,7 +108,7 @@ class Reconciler(World):
     def ready_count(self, showing: Showing) -> int:
         return sum(self._counts.get((showing.compiled.key, showing.rule.name), {}).values())
 
-    def fate(self, target: str, key: PublicationKey, instance: str) -> tuple[Cause | None, HoldCause | None, str]:  # noqa: PLR0911 - one answer a line, in the order of who decides
+    def fate(self, target: str, key: PublicationKey, instance: str) -> tuple[Cause | None, HoldCause | None, str]:
         compiled = self.matcher.compiled.get(key.registration)
         if compiled is None:
             if key.registration in self.deleted:
@@ -135,6 +141,8 @@ class Reconciler(World):
         """Take a catalog's mark: these instances of a service, or the service as a whole (None)."""
         if instances is None:
             self._rematch(key)
+            for target, publication in self._by_service.get(key, ()):
+                self.targets[target].mark(publication, None)
             return
         pairs = self._by_service.get(key, ())
         view = self.views[key.source]
@@ -286,6 +294,8 @@ class Reconciler(World):
         self._note_draining(showing, view, key.service, None)
         for other in target.names.want(key, {name.name for name in showing.publication.names}):
             target.mark(other, None)
+        if former is not None and former.compiled.registration.spec is not showing.compiled.registration.spec:
+            target.account.update(((key, instance), "edit") for instance in target.ledger.instances(key))
         if former is None or not former.same(showing):
             target.mark(key, None)
 
@@ -322,7 +332,9 @@ class Reconciler(World):
             counts.pop(key, None)
         return ready != before
 
-    def _note_draining(self, showing: Showing, view: SourceView, key: ServiceKey, changed: Collection[str] | None) -> None:
+    def _note_draining(
+        self, showing: Showing, view: SourceView, key: ServiceKey, changed: Collection[str] | None
+    ) -> None:
         if not view.draining:
             return
         seconds = showing.compiled.registration.spec.drain_seconds

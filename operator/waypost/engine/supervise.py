@@ -39,7 +39,9 @@ log = logging.getLogger(__name__)
 class SourceRunner:
     """Runs one source's watch, for ever."""
 
-    def __init__(self, view: SourceView, clock: Clock, random: Random, on_suspect: Callable[[Any, str, str], None]) -> None:
+    def __init__(
+        self, view: SourceView, clock: Clock, random: Random, on_suspect: Callable[[Any, str, str], None]
+    ) -> None:
         """Take the view that the watch fills."""
         self.view = view
         self.condition = Condition(ok=False, reason="Starting")
@@ -169,7 +171,9 @@ class SinkRunner:
     async def _claim(self, sink: Sink, context: Context, past: int) -> Any:
         fence = await sink.claim(context.environment, context.owner, past)
         if fence is None:
-            context.warn("NotFenced", "this sink cannot be fenced: two installations with one ownerID would not be told apart")
+            context.warn(
+                "NotFenced", "this sink cannot be fenced: two installations with one ownerID would not be told apart"
+            )
         else:
             log.info("sink=%s claimed epoch=%d", self._target.name, fence.epoch)
         return fence
@@ -219,7 +223,9 @@ class SinkRunner:
             [key for name, key in reconciler.showings if name == target.name] + list(target.ledger.shelves)
         )
         target.loaded = True
-        target.condition = Condition(ok=True, reason="Writing" if target.mode == "Apply" else target.mode, since=self._clock.wall())
+        target.condition = Condition(
+            ok=True, reason="Writing" if target.mode == "Apply" else target.mode, since=self._clock.wall()
+        )
         target.wake.set()
 
     async def _resync(self, sink: Sink) -> None:
@@ -290,7 +296,7 @@ class SinkRunner:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(check())
                     await sink.drift(mark)
-                    raise AdapterError("the adapter's drift ended, which it must not")  # noqa: TRY301 - as any failure of it
+                    raise AdapterError("the adapter's drift ended, which it must not")
             except* AdapterError as group_error:
                 delay = backoff.failed()
                 log.info("sink=%s drift_error=%r retry_seconds=%.1f", target.name, str(_first(group_error)), delay)
@@ -322,7 +328,7 @@ class SinkRunner:
         return True
 
     def _lost(self, key: PublicationKey, instance: str) -> None:
-        self._target.restore.add((key, instance))
+        self._target.account[key, instance] = "target"
         self._target.mark(key, (instance,))
 
     def _own(self, key: PublicationKey, delta: int) -> None:
@@ -372,4 +378,3 @@ def _first(error: BaseException) -> Any:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
-

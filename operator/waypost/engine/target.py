@@ -15,7 +15,7 @@ from waypost.model import PublicationKey
 if TYPE_CHECKING:
     from waypost.adapter import Fence, Sink
     from waypost.engine.plan import Step
-    from waypost.engine.policy import HoldCause, Policy
+    from waypost.engine.policy import Cause, HoldCause, Policy
     from waypost.engine.publish import Far
 
 __all__ = ["Condition", "Planned", "Target"]
@@ -57,8 +57,10 @@ class Target:
         self.waiting: dict[PublicationKey, set[str]] = {}  # removals that wait for writes under way
         self.busy: set[PublicationKey] = set()  # a batch in flight touches them
         self.failed: dict[PublicationKey, dict[str, str]] = {}  # writes that the target refused: instance → reason
-        self.problems: dict[PublicationKey, dict[str, str]] = {}  # what a person should know: instance ("" for all) → reason
-        self.restore: set[Pair] = set()  # pairs that the target lost or others altered: restoring them counts for nothing
+        self.problems: dict[
+            PublicationKey, dict[str, str]
+        ] = {}  # what a person should know: instance ("" for all) → reason
+        self.account: dict[Pair, Cause] = {}  # whose a rewrite is, where not the source's: an edit, the target's loss
         self.leaving: dict[PublicationKey, int] = {}  # ready pairs whose withdrawal is on its way
         self.planned: dict[Pair, Planned] = {}  # in DryRun and Paused: what would be done
         self.condition = Condition(ok=False, reason="Starting")

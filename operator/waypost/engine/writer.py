@@ -146,7 +146,7 @@ class Writer:
     @property
     def _sink(self) -> Sink:
         sink = self._target.sink
-        assert sink is not None  # noqa: S101 - a writer runs only while its sink is open
+        assert sink is not None
         return sink
 
     # --- planning
@@ -182,7 +182,9 @@ class Writer:
         """Take at most `room` dirty instances of a publication; the rest stays dirty, behind the others."""
         target = self._target
         marked = target.dirty.pop(key)
-        names = list(self._world.all_instances(key) | set(target.ledger.instances(key))) if marked is None else list(marked)
+        names = (
+            list(self._world.all_instances(key) | set(target.ledger.instances(key))) if marked is None else list(marked)
+        )
         if marked is None:
             names.sort()
         if len(names) > room:
@@ -334,7 +336,9 @@ class Writer:
         except TimeoutError:
             log.warning("sink=%s error='no answer within %.0f s' changes=%d", target.name, APPLY_SECONDS, len(batch))
         except Exception:
-            log.exception("sink=%s error='the adapter failed; the outcome of %d changes is unknown'", target.name, len(batch))
+            log.exception(
+                "sink=%s error='the adapter failed; the outcome of %d changes is unknown'", target.name, len(batch)
+            )
         finally:
             self._in_flight -= 1
             target.busy.difference_update(item.step.key for item in items)
@@ -369,15 +373,18 @@ class Writer:
 
     def _settle_applied(self, item: _Item) -> None:
         target, step, change = self._target, item.step, item.change
-        pair = (step.key, step.instance)
         if change.record is not None:
             kept = Kept(change.key, fingerprint(change.record.content), change.record.ready)
             self._own(step.key, target.ledger.put(step.key, step.instance, kept))
             target.names.found(step.key, change.record.name)
             target.clear_failed(step.key, step.instance)
+            for other in target.names.sharing(step.key):
+                if any(k.key == change.key for k in target.ledger.kept(other, step.instance)):
+                    self._settle_drop(other, step.instance, change.key)  # taken over
+                    target.mark(other, (step.instance,))
         else:
             self._settle_drop(step.key, step.instance, change.key)
-        target.restore.discard(pair)
+        target.account.pop((step.key, step.instance), None)
         target.written += 1
         self._ring.applied(target.name, step, change)
 
@@ -417,6 +424,8 @@ class Writer:
             if seen is None:
                 self._settle_drop(publication, instance, key)
             else:
-                self._own(publication, target.ledger.put(publication, instance, Kept(key, seen.fingerprint, seen.ready)))
+                self._own(
+                    publication, target.ledger.put(publication, instance, Kept(key, seen.fingerprint, seen.ready))
+                )
             target.mark(publication, (instance,))
         self._uncertain = {}

@@ -1,0 +1,200 @@
+"""Promise 4: withdrawals beyond a budget wait in a Hold that says why, until a person approves exactly those or the cause goes."""
+
+import asyncio
+from pathlib import Path
+
+from tests.rig import Rig, instance, registration, service
+from waypost.testing.virtual import virtual_test
+
+NAMES = [f"i{n:03}" for n in range(100)]
+
+
+async def started(rig: Rig) -> None:
+    await rig.settle()
+    assert len(rig.keys()) == 100
+
+
+def full(tmp_path: Path) -> Rig:
+    rig = Rig(tmp_path)
+    rig.memory["mem"].set(service("web", *NAMES))
+    rig.declare(registration("web"))
+    return rig
+
+
+@virtual_test
+async def test_of_a_hundred_removed_one_by_one_seventy_stay_and_approval_frees_exactly_those(tmp_path: Path) -> None:
+    rig = full(tmp_path)
+    async with rig.running() as engine:
+        await started(rig)
+        left = list(NAMES)
+        for _ in range(60):
+            left.pop(0)
+            rig.memory["mem"].set(service("web", *left))
+            await asyncio.sleep(0.2)
+        await rig.settle(15)
+        assert len(rig.keys()) == 70
+        (hold,) = engine.holds.holds.values()
+        assert (hold.cause, hold.removals, hold.of) == ("BudgetExceeded", 30, 70)
+        assert len(hold.sample) == 10
+        before = set(rig.keys())
+        engine.decide(hold.name, "Approve", "CHG-1")
+        rig.memory["mem"].set(service("web", *left[5:]))  # five more, which nobody approved
+        await rig.settle(5)
+        assert before - set(rig.keys()) == {f"web/{name}" for name in NAMES[30:60]}
+        assert len(engine.holds.holds) == 2
+
+
+@virtual_test
+async def test_other_writes_go_on_while_a_hold_waits(tmp_path: Path) -> None:
+    rig = full(tmp_path)
+    async with rig.running() as engine:
+        await started(rig)
+        rig.memory["mem"].set(service("web", *NAMES[60:]))
+        await rig.settle(3)
+        assert len(rig.keys()) == 70
+        assert engine.holds.holds
+        rig.memory["mem"].set(service("web", *NAMES[60:], "new"), service("api", "x"))
+        rig.declare(registration("api"))
+        await rig.settle(1)
+        assert "web/new" in rig.keys()
+        assert "api/x" in rig.keys()
+
+
+@virtual_test
+async def test_when_the_cause_goes_the_hold_goes(tmp_path: Path) -> None:
+    rig = full(tmp_path)
+    async with rig.running() as engine:
+        await started(rig)
+        rig.memory["mem"].set(service("web", *NAMES[60:]))
+        await rig.settle(3)
+        rig.memory["mem"].set(service("web", *NAMES))
+        await rig.settle(15)
+        assert not engine.holds.holds
+        assert len(rig.keys()) == 100
+
+
+@virtual_test
+async def test_the_window_slides_and_lets_the_rest_pass(tmp_path: Path) -> None:
+    rig = full(tmp_path)
+    async with rig.running():
+        await started(rig)
+        rig.memory["mem"].set(service("web", *NAMES[40:]))
+        await rig.settle(60)
+        assert len(rig.keys()) == 70
+        await rig.settle(700)
+        assert len(rig.keys()) == 60
+
+
+@virtual_test
+async def test_a_restart_does_not_renew_the_budget(tmp_path: Path) -> None:
+    rig = full(tmp_path)
+    async with rig.running():
+        await started(rig)
+        rig.memory["mem"].set(service("web", *NAMES[25:]))
+        await rig.settle(3)
+        assert len(rig.keys()) == 75
+    rig.memory["mem"].set(service("web", *NAMES[60:]))
+    async with rig.running():
+        await rig.settle(60)
+        assert len(rig.keys()) >= 69
+
+
+@virtual_test
+async def test_without_its_history_a_window_starts_as_spent(tmp_path: Path) -> None:
+    rig = full(tmp_path)
+    async with rig.running():
+        await started(rig)
+    rig.memory["mem"].set(service("web", *NAMES[20:]))
+    async with rig.running(folder=tmp_path / "other"):
+        await rig.settle(60)
+        assert len(rig.keys()) == 95
+
+
+@virtual_test
+async def test_a_rolling_update_either_way_round_counts_for_nothing(tmp_path: Path) -> None:
+    rig = full(tmp_path)
+    async with rig.running() as engine:
+        await started(rig)
+        left = list(NAMES)
+        for n in range(100):  # a new one first, then an old one goes
+            left.append(f"n{n:03}")
+            rig.memory["mem"].set(service("web", *left))
+            await asyncio.sleep(0.1)
+            left.pop(0)
+            rig.memory["mem"].set(service("web", *left))
+            await asyncio.sleep(0.1)
+        for n in range(100):  # an old one goes first, then a new one comes
+            left.pop(0)
+            rig.memory["mem"].set(service("web", *left))
+            await asyncio.sleep(0.1)
+            left.append(f"m{n:03}")
+            rig.memory["mem"].set(service("web", *left))
+            await asyncio.sleep(0.1)
+        await rig.settle(2)
+        assert rig.keys() == sorted(f"web/m{n:03}" for n in range(100))
+        assert not engine.holds.holds
+
+
+@virtual_test
+async def test_a_mass_change_waits(tmp_path: Path) -> None:
+    rig = full(tmp_path)
+    async with rig.running() as engine:
+        await started(rig)
+        rig.memory["mem"].set(service("web", *(instance(name, host="10.9.9.9") for name in NAMES)))
+        await rig.settle(15)
+        changed = [r for r in rig.records().values() if r["addresses"][0][0] == "10.9.9.9"]
+        assert len(changed) == 60
+        (hold,) = engine.holds.holds.values()
+        assert (hold.cause, hold.changes, hold.removals) == ("MassChange", 40, 0)
+
+
+@virtual_test
+async def test_an_edit_of_the_registration_may_change_everything(tmp_path: Path) -> None:
+    rig = full(tmp_path)
+    async with rig.running() as engine:
+        await started(rig)
+        rig.declare(registration("web", metadata={"team": "shop"}))
+        await rig.settle(5)
+        assert all(r["metadata"] == {"team": "shop"} for r in rig.records().values())
+        assert not engine.holds.holds
+
+
+@virtual_test
+async def test_a_rejected_hold_stays(tmp_path: Path) -> None:
+    rig = full(tmp_path)
+    async with rig.running() as engine:
+        await started(rig)
+        rig.memory["mem"].set(service("web", *NAMES[60:]))
+        await rig.settle(3)
+        (name,) = engine.holds.holds
+        engine.decide(name, "Reject", "not yet")
+        await rig.settle(600)
+        assert len(rig.keys()) == 70
+
+
+@virtual_test
+async def test_a_minimum_of_ready_instances_guards_what_is_inferred_but_not_facts(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.memory["mem"].set(service("web", "a", "b", "c"))
+    rig.declare(registration("web", minReadyInstances=2))
+    async with rig.running() as engine:
+        await rig.settle()
+        rig.memory["mem"].set_quietly(service("web", "c"))
+        rig.memory["mem"].snapshot_now()
+        await rig.settle(3)
+        assert len(rig.keys()) == 2
+        (hold,) = engine.holds.holds.values()
+        assert hold.cause == "MinReady"
+        rig.memory["mem"].set(service("web"))
+        await rig.settle(3)
+        assert rig.keys() == []
+
+
+@virtual_test
+async def test_after_a_first_sync_the_budget_holds_at_once(tmp_path: Path) -> None:
+    rig = full(tmp_path)
+    async with rig.running():
+        await rig.settle(1)
+        rig.memory["mem"].set(service("web", *NAMES[90:]))
+        await rig.settle(30)
+        assert len(rig.keys()) == 70
