@@ -27,7 +27,7 @@ _HOST = re.compile(r"(?=.{1,253}\Z)[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0
 
 
 class SourceConformance(SourceBench):
-    """All tests of a source; SourceBench tells of the hooks: `open`, `create`, `destroy`, `empty`, `interrupt`, `resume`."""
+    """All tests of a source. SourceBench tells of the hooks: `open`, `create`, `destroy`, `empty`, and more."""
 
     async def test_the_first_thing_said_is_a_snapshot(self) -> None:
         await self.create("web", 2)
