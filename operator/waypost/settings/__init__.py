@@ -2,6 +2,8 @@
 
 from waypost.settings.book import Feed, Problem, Settings
 from waypost.settings.bounds import API_VERSION, Credential, Metadata, Ref
+from waypost.settings.decode import Decoded, Types, TypesOf, decode, resolve
+from waypost.settings.files import FileFeed, read_once
 from waypost.settings.kinds import (
     KINDS,
     Accepts,
@@ -42,7 +44,9 @@ __all__ = [
     "Credential",
     "DeclaredInstance",
     "DeclaredPort",
+    "Decoded",
     "Feed",
+    "FileFeed",
     "HealthCheck",
     "HoldSpec",
     "HoldStatus",
@@ -69,4 +73,9 @@ __all__ = [
     "SourceGrant",
     "SourceSafety",
     "SourceSpec",
+    "Types",
+    "TypesOf",
+    "decode",
+    "read_once",
+    "resolve",
 ]
