@@ -41,24 +41,14 @@ class Terms(msgspec.Struct, frozen=True):
         return wire.equals(self.stamp_key, value) + wire.read_instead(self.stamp_key)
 
 
-class _Step(msgspec.Struct):
-    """One change on its way: what is believed to be there decides how it is compared."""
+class _Step(msgspec.Struct, gc=False):
+    """One change on its way; `content` None deletes. `absent`: nothing is believed to be there, so that is compared."""
 
-    change: Change
+    name: str
     key: bytes
+    content: bytes | None
     absent: bool
     tries: int = 0
-
-    @property
-    def compares(self) -> int:
-        return 1 if self.absent else 2
-
-    def encode(self, low: bytes, high: bytes) -> bytes:
-        if self.change.record is None:
-            return wire.delete_when(self.key, low, high)
-        if self.absent:
-            return wire.put_if_absent(self.key, self.change.record.content)
-        return wire.put_if_between(self.key, self.change.record.content, low, high)
 
 
 async def write(send: Send, batch: Sequence[Change], terms: Terms) -> dict[str, Outcome]:
@@ -69,10 +59,13 @@ async def write(send: Send, batch: Sequence[Change], terms: Terms) -> dict[str, 
     outcomes: dict[str, Outcome] = {}
     pending: list[_Step] = []
     for change in batch:
-        if change.record is not None and not change.record.content.startswith(terms.mark):
-            outcomes[change.key] = Outcome("invalid", "the record does not begin with the mark of this sink's owner")
+        key, record = change.key, change.record
+        if record is None:
+            pending.append(_Step(key, key.encode(), None, False))
+        elif record.content.startswith(terms.mark):
+            pending.append(_Step(key, key.encode(), record.content, change.create))
         else:
-            pending.append(_Step(change, change.key.encode(), change.create and change.record is not None))
+            outcomes[key] = Outcome("invalid", "the record does not begin with the mark of this sink's owner")
     work = _Work(send, terms, outcomes)
     try:
         while pending:
@@ -119,22 +112,27 @@ class _Work:
 
     def _take(self, pending: list[_Step]) -> tuple[list[_Step], bytes]:
         """Return as many as one transaction holds, and the transaction."""
-        compares, size = 1, len(self._opening)
-        taken: list[_Step] = []
+        compares, size, count = 1, len(self._opening), 0
         parts = [self._opening]
+        low, high = self._low, self._high
         for step in pending:
-            part = step.encode(self._low, self._high)
-            compares += step.compares
+            if step.content is None:
+                part = wire.delete_when(step.key, low, high)
+            elif step.absent:
+                part = wire.put_if_absent(step.key, step.content)
+            else:
+                part = wire.put_if_between(step.key, step.content, low, high)
+            compares += 1 if step.absent else 2
             size += len(part)
-            if taken and (compares > MOST_OPERATIONS or size > MOST_BYTES or len(taken) >= self._most):
+            if count and (compares > MOST_OPERATIONS or size > MOST_BYTES or count >= self._most):
                 break
-            taken.append(step)
+            count += 1
             parts.append(part)
-        return taken, b"".join(parts)
+        return pending[:count], b"".join(parts)
 
     def _settle(self, steps: list[_Step], outcome: Outcome) -> None:
         for step in steps:
-            self._outcomes[step.change.key] = outcome
+            self._outcomes[step.name] = outcome
 
     def _smaller(self, taken: list[_Step], error: TooLarge) -> list[_Step]:
         """Nothing was written, a request or an answer was too large: the same in halves, down to the culprit."""
@@ -160,10 +158,10 @@ class _Work:
         again: list[_Step] = []
         for step, kvs in zip(taken, found, strict=True):
             if kvs and not self._low < kvs[0].value < self._high:  # as etcd compares
-                self._outcomes[step.change.key] = Outcome("conflict", "the record there is not ours")
+                self._outcomes[step.name] = Outcome("conflict", "the record there is not ours")
                 continue
-            if not kvs and step.change.record is None:
-                self._outcomes[step.change.key] = APPLIED  # it is gone already
+            if not kvs and step.content is None:
+                self._outcomes[step.name] = APPLIED  # it is gone already
                 continue
             step.absent, step.tries = not kvs, step.tries + 1
             if step.tries >= MOST_TRIES:

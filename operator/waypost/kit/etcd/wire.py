@@ -10,6 +10,8 @@ DeleteRangeRequest.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 __all__ = [
     "absent",
     "after",
@@ -113,17 +115,36 @@ def read_instead(key: bytes) -> bytes:
     return b"\x1a" + _size(len(named) + len(size) + 1) + b"\x0a" + size + named
 
 
-# --- what one record needs, all lists together ----------------------------------------------------
+# --- what one record needs, all lists together ------------------------------------------------------
+# The hot path. Around key and value, everything depends on their lengths alone: it is made once for each pair of
+# lengths, by the functions above.
+
+
+@lru_cache(maxsize=8192)
+def _putting(length: int, size: int) -> tuple[bytes, bytes, bytes]:
+    """Return what stands before the key to put, before the value, and before the key to read instead."""
+    blank, value = bytes(length), b"\x12" + _size(size)
+    whole = put(blank, bytes(size))
+    return whole[: len(whole) - length - len(value) - size], value, read_instead(blank)[:-length]
+
+
+@lru_cache(maxsize=8192)
+def _if_absent(length: int, size: int) -> tuple[bytes, bytes, bytes, bytes]:
+    head, value, reading = _putting(length, size)
+    compare = absent(bytes(length))
+    return compare[: len(compare) - length - 2], compare[-2:] + head, value, reading
 
 
 def put_if_absent(key: bytes, value: bytes) -> bytes:
     """One compare: write the key where there is none; where a compare fails, read it."""
-    return absent(key) + put(key, value) + read_instead(key)
+    compare, before, middle, reading = _if_absent(len(key), len(value))
+    return b"".join((compare, key, before, key, middle, value, reading, key))
 
 
 def put_if_between(key: bytes, value: bytes, low: bytes, high: bytes) -> bytes:
     """Two compares: write the key where its value is between; where a compare fails, read it."""
-    return between(key, low, high) + put(key, value) + read_instead(key)
+    before, middle, reading = _putting(len(key), len(value))
+    return b"".join((between(key, low, high), before, key, middle, value, reading, key))
 
 
 def delete_when(key: bytes, low: bytes, high: bytes) -> bytes:
