@@ -1,0 +1,60 @@
+"""The source `mesos` keeps the promises of every source, on a real Mesos; once plainly, once through TLS with a password."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from testbed.proxy import Proxy
+from testbed.servers import MesosCluster
+from testbed.servers.framework import Framework
+from testbed.tls import Authority
+from waypost.adapter import Source
+from waypost.kit.tls import Tls
+from waypost.model import ServiceKey
+from waypost.testing.conformance_source import SourceConformance
+from waypost.testing.context import TestContext
+from waypost_adapters.mesos import SOURCE
+from waypost_adapters.mesos.config import Config
+
+
+class TestMesos(SourceConformance):
+    direct = ""
+
+    @pytest_asyncio.fixture(autouse=True)
+    async def _system(self, mesos: MesosCluster) -> AsyncIterator[None]:
+        async with Proxy(mesos.url) as self.proxy, mesos.framework("marathon") as self.framework:
+            yield
+
+    def config(self) -> Config:
+        return Config(masters=(self.direct or self.proxy.url,), poll_seconds=1)
+
+    async def test_cancelled_it_ends_soon_and_leaves_no_tasks(self) -> None:
+        self.direct = self.proxy.target  # the proxy runs in this loop and has tasks of its own
+        await super().test_cancelled_it_ends_soon_and_leaves_no_tasks()
+
+    def open(self, context: TestContext) -> AbstractAsyncContextManager[Source]:
+        return SOURCE.open(self.config(), context)
+
+    async def create(self, name: str, count: int) -> Sequence[str]:
+        return [task.id for task in await self.framework.launch(name, count)]
+
+    async def destroy(self, instance: str) -> None:
+        await self.framework.kill(instance)
+
+    async def empty(self) -> None:
+        living = [task for task in self.framework.tasks.values() if task.state == "TASK_RUNNING"]
+        await self.framework.kill(*living)
+
+    async def interrupt(self) -> None:
+        await self.proxy.refuse()
+
+    async def resume(self) -> None:
+        await self.proxy.heal()
+
+    def key(self, name: str) -> ServiceKey:
+        return ServiceKey(self.name, "marathon", name)
