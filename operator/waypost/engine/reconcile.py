@@ -288,8 +288,8 @@ class Reconciler(World):
         self._by_registration.setdefault(key.registration, set()).add(place)
         view = self.views[key.service.source]
         instances = view.services[key.service].instances
-        if showing.weighted:
-            self._recount(showing, key.service)
+        if showing.weighted and self._recount(showing, key.service):
+            self._mark_entry(showing)
         self.overlay.follow(place[0], showing, instances, None)
         self._note_draining(showing, view, key.service, None)
         for other in target.names.want(key, {name.name for name in showing.publication.names}):
@@ -308,7 +308,9 @@ class Reconciler(World):
             del self._by_registration[key.registration]
         self.overlay.forget(place[0], key)
         if showing.weighted:
-            self._counts.get((showing.compiled.key, showing.rule.name), {}).pop(key.service, None)
+            counts = self._counts.get((showing.compiled.key, showing.rule.name), {})
+            if counts.pop(key.service, None) is not None and key.registration in self._by_registration:
+                self._mark_entry(showing)
         if target is not None:
             target.problems.pop(key, None)
             target.failed.pop(key, None)

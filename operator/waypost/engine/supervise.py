@@ -60,6 +60,7 @@ class SourceRunner:
             except AdapterError as error:  # it could not even be opened
                 await self._pause(error, 0.0, context)
             except Exception as error:
+                _still_wanted()
                 log.exception("source=%s error='the adapter failed'", self.view.name)
                 await self._pause(AdapterError(f"the adapter failed: {type(error).__name__}"), 0.0, context)
 
@@ -73,6 +74,7 @@ class SourceRunner:
         except AdapterError as raised:
             error = raised
         except Exception as raised:
+            _still_wanted()
             log.exception("source=%s error='the adapter failed'", self.view.name)
             error = AdapterError(f"the adapter failed: {type(_first(raised)).__name__}: {_first(raised)}")
         finally:
@@ -131,6 +133,7 @@ class SinkRunner:
             except AdapterError as error:
                 await self._pause(error, 0.0, context)
             except Exception as error:
+                _still_wanted()
                 log.exception("sink=%s error='the adapter failed'", self._target.name)
                 await self._pause(AdapterError(f"the adapter failed: {type(error).__name__}"), 0.0, context)
             finally:
@@ -152,7 +155,7 @@ class SinkRunner:
                     target.fence = await self._claim(sink, context, past)
                 await self._load(sink)
                 await self._session(sink, number)
-                past = 0  # the term ended
+                past, number = 0, number - 1  # the term ended; it may be held again
             except* Fenced as group:
                 error = _first(group)
                 message = f"{error}. Another installation with this ownerID has claimed the sink; this one writes nothing more"
@@ -344,6 +347,13 @@ class SinkRunner:
         self._target.fail(reason, str(error), self._clock.wall())
         log.warning("sink=%s error=%r retry_seconds=%.1f", self._target.name, str(error), delay)
         await _sleep_or_rotated(self._clock, delay, context)
+
+
+def _still_wanted() -> None:
+    """Raise the cancellation that an adapter's failure on its way out has covered up."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 async def _sleep_or_rotated(clock: Clock, seconds: float, context: Context | None) -> None:

@@ -162,8 +162,7 @@ class Writer:
                 continue
             if room.records <= 0 or room.bytes <= 0:
                 break
-            names = self._take(key, max(room.records, 1))
-            took = self._choose(key, names, plan(self._world, target, key, names), room)
+            took = self._fill(key, room)
             if took:
                 target.busy.add(key)
                 items.extend(took)
@@ -177,6 +176,17 @@ class Writer:
         if any(item.spent for item in items):
             self._on_spent()
         return items
+
+    def _fill(self, key: PublicationKey, room: _Room) -> list[_Item]:
+        """Plan one publication, a batch's worth at a time, until something is to be done or nothing is dirty any more."""
+        target = self._target
+        while key in target.dirty and room.records > 0:
+            names = self._take(key, room.records)
+            rest = len(target.dirty.get(key) or ())
+            took = self._choose(key, names, plan(self._world, target, key, names), room)
+            if took or len(target.dirty.get(key) or ()) > rest:
+                return took
+        return []
 
     def _take(self, key: PublicationKey, room: int) -> list[str]:
         """Take at most `room` dirty instances of a publication; the rest stays dirty, behind the others."""

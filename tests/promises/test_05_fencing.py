@@ -1,0 +1,97 @@
+"""Promise 5: a leader whose epoch is past writes nothing; the target compares the epoch in the write itself."""
+
+from pathlib import Path
+
+from tests.rig import Rig, registration, service
+from waypost.testing.memory import ScriptedElector
+from waypost.testing.virtual import virtual_test
+
+
+def pair(tmp_path: Path) -> tuple[Rig, Rig]:
+    first, second = Rig(tmp_path / "1"), Rig(tmp_path / "2")
+    second.targets, second.memory = first.targets, first.memory
+    first.memory["mem"].set(service("web", "a", "b"))
+    for rig in (first, second):
+        rig.declare(registration("web"))
+    return first, second
+
+
+@virtual_test
+async def test_a_standby_writes_nothing_and_takes_over_without_a_write(tmp_path: Path) -> None:
+    first, second = pair(tmp_path)
+    one, two = ScriptedElector(first.clock), ScriptedElector(second.clock, number=1)
+    one.win(seconds=1000)
+    async with first.running(one), second.running(two):
+        await first.settle()
+        assert len(first.target().log) == 2
+        one.lose()
+        two.win(seconds=1000)
+        await first.settle()
+        assert len(first.target().log) == 2
+        first.memory["mem"].set(service("web", "a", "b", "c"))
+        await first.settle()
+        assert [w.epoch for w in first.target().log] == [1, 1, 2]
+
+
+@virtual_test
+async def test_a_leader_that_wakes_up_late_writes_nothing(tmp_path: Path) -> None:
+    first, second = pair(tmp_path)
+    one, two = ScriptedElector(first.clock), ScriptedElector(second.clock, number=1)
+    one.win(seconds=10_000)  # it believes in its lease, as a process that was stopped may
+    async with first.running(one), second.running(two):
+        await first.settle()
+        two.win(seconds=10_000)
+        await first.settle()
+        first.memory["mem"].set(service("web", "a", "b", "c"))
+        await first.settle(60)
+        assert {w.epoch for w in first.target().log if w.key == "web/c"} == {2}
+        condition = first.engine.reconciler.targets["out"].condition
+        assert (condition.ok, condition.reason) == (False, "Fenced")
+
+
+@virtual_test
+async def test_when_the_lease_runs_out_unheard_nothing_more_is_written(tmp_path: Path) -> None:
+    first, _ = pair(tmp_path)
+    elector = ScriptedElector(first.clock)
+    elector.win(seconds=20)
+    async with first.running(elector):
+        await first.settle(10)
+        elector.pause()
+        await first.settle(15)
+        first.memory["mem"].set(service("web", "a", "b", "c"))
+        await first.settle(60)
+        assert "web/c" not in first.keys()
+        elector.go_on()
+        elector.prolong(seconds=100)
+        await first.settle(10)
+        assert "web/c" in first.keys()
+
+
+@virtual_test
+async def test_a_lost_term_that_is_won_again_goes_on(tmp_path: Path) -> None:
+    first, _ = pair(tmp_path)
+    elector = ScriptedElector(first.clock)
+    async with first.running(elector):
+        for round_ in range(3):
+            elector.win(seconds=100)
+            first.memory["mem"].set(service("web", "a", "b", f"r{round_}"))
+            await first.settle()
+            assert f"web/r{round_}" in first.keys()
+            elector.lose()
+            await first.settle()
+
+
+@virtual_test
+async def test_a_late_write_of_a_past_generation_fails(tmp_path: Path) -> None:
+    from waypost.testing.memory import Fault
+
+    first, _ = pair(tmp_path)
+    async with first.running():
+        await first.settle()
+        first.sinks["out"].faults.append(Fault("late", seconds=30))
+        first.memory["mem"].set(service("web", "a", "b", "c"))
+        await first.settle(1)
+        first.memory["mem"].set(service("web", "a", "b"))
+        await first.settle(60)
+        assert first.keys() == ["web/a", "web/b"]
+        assert first.target().refused == 1
