@@ -40,7 +40,13 @@ def hash_byte(text: str, salt: int) -> int:
     return random.Random(f"{salt}{text}").randint(1, 254)
 
 
-def service(name: str, *instances: Instance | str, source: str = "mem", namespace: str = "", labels: Mapping[str, str] | None = None) -> Service:
+def service(
+    name: str,
+    *instances: Instance | str,
+    source: str = "mem",
+    namespace: str = "",
+    labels: Mapping[str, str] | None = None,
+) -> Service:
     """Return a service; a text stands for an instance of that id."""
     made = tuple(instance(i) if isinstance(i, str) else i for i in instances)
     return Service(ServiceKey(source, namespace, name), labels or {}, made)
@@ -127,7 +133,9 @@ class Rig:
     # --- running
 
     @asynccontextmanager
-    async def running(self, elector: Elector | None = None, folder: Path | None = None, **more: Any) -> AsyncIterator[Engine]:
+    async def running(
+        self, elector: Elector | None = None, folder: Path | None = None, **more: Any
+    ) -> AsyncIterator[Engine]:
         """Run an engine; leaving the block kills it, as kill -9 would."""
         engine = Engine(
             source_type=self._source_type,
@@ -164,7 +172,7 @@ class Rig:
         """Return all records of a target, decoded."""
         return {key: msgspec.json.decode(content) for key, content in sorted(self.targets[name].records.items())}
 
-    def keys(self, name: str = "out") -> list[str]:
+    def found(self, name: str = "out") -> list[str]:
         """Return the keys of a target's records."""
         return sorted(self.targets[name].records)
 

@@ -1,14 +1,14 @@
 """The contract between Waypost and its adapters: all that a plugin's author must read.
 
-An entry point in the group `waypost.sources`, `waypost.sinks` or `waypost.electors` names an `AdapterType`. Its `open` gives an object
-with the methods of `Source`, `Sink` or `Elector`.
+An entry point in the group `waypost.sources`, `waypost.sinks` or `waypost.electors` names an `AdapterType`. Its `open`
+gives an object with the methods of `Source`, `Sink` or `Elector`.
 
 Errors (an adapter raises these; whatever else it raises is treated as an `AdapterError` and is a bug worth a report):
 
     AdapterError          cannot do it now: the caller tries again, with backoff
     ├── PermanentError    cannot do it until a person changes something; the message says what
-    ├── Fenced            a newer epoch rules in the target: the caller writes nothing more in this term
-    └── NotClaimed        the stamp is absent or older than ours: the target was lost or restored; the caller may claim again
+    ├── Fenced            a newer epoch rules: the caller writes nothing more in this term
+    └── NotClaimed        the stamp is absent or older than ours (a lost or restored target)
     InvalidRecord         this one record cannot be: the message says why; all others go on (an adapter yields or raises it)
 """
 
@@ -59,15 +59,21 @@ T_co = TypeVar("T_co", covariant=True)
 A = TypeVar("A")
 
 
-# --- errors -------------------------------------------------------------------------------------------------------------------------
+# --- errors -----------------------------------------------------------------------------------------------------------
 
 
 class AdapterError(Exception):
-    """The other side did not do it: down, slow, refused, nonsense. Tried again with backoff. The message holds no secret."""
+    """The other side did not do it.
+
+    Down, slow, refused, nonsense. Tried again with backoff. The message holds no secret.
+    """
 
 
 class PermanentError(AdapterError):
-    """Trying again is useless until a person changes the manifest, the credentials or the target; the message says which and how."""
+    """Trying again is useless until a person changes the manifest, the credentials or the target.
+
+    The message says which and how.
+    """
 
 
 class Fenced(AdapterError):
@@ -75,11 +81,17 @@ class Fenced(AdapterError):
 
 
 class NotClaimed(AdapterError):
-    """The target's stamp is absent, or older than the fence: the target lost or restored its data. Nothing was written."""
+    """The target's stamp is absent, or older than the fence.
+
+    The target lost or restored its data. Nothing was written.
+    """
 
 
-class InvalidRecord(Exception):  # noqa: N818 - DESIGN's word
-    """One record cannot exist in this sink (a label that is no DNS name, a value too long). `name` is the published name it had."""
+class InvalidRecord(Exception):
+    """One record cannot exist in this sink (a label that is no DNS name, a value too long).
+
+    `name` is the published name it had.
+    """
 
     def __init__(self, instance: str, message: str, name: str = "") -> None:
         """Keep the instance's id and the name beside the message."""
@@ -88,11 +100,14 @@ class InvalidRecord(Exception):  # noqa: N818 - DESIGN's word
         self.name = name
 
 
-# --- what an adapter is given -------------------------------------------------------------------------------------------------------
+# --- what an adapter is given -----------------------------------------------------------------------------------------
 
 
 class Clock(Protocol):
-    """Time as the adapter may know it. Tests and simulations own it: never call `time` or `datetime.now` in an adapter."""
+    """Time as the adapter may know it.
+
+    Tests and simulations own it: never call `time` or `datetime.now` in an adapter.
+    """
 
     def monotonic(self) -> float:
         """Return seconds that never go back."""
@@ -105,7 +120,10 @@ class Clock(Protocol):
 
 
 class Metrics(Protocol):
-    """Counters, gauges and histograms; the resource's kind and name are added as labels. Labels must have few values."""
+    """Counters, gauges and histograms; the resource's kind and name are added as labels.
+
+    Labels must have few values.
+    """
 
     def count(self, name: str, value: float = 1, **labels: str) -> None:
         """Add to a counter."""
@@ -152,10 +170,16 @@ class Context(Protocol):
     state_dir: Path  # the adapter's own folder (0700), kept across restarts
 
     def warn(self, reason: str, message: str) -> None:
-        """Show a warning condition on the resource (CamelCase reason): works, but a person should know. Same reason replaces."""
+        """Show a warning condition on the resource (CamelCase reason).
+
+        Works, but a person should know. Same reason replaces.
+        """
 
     def shared(self, key: str, factory: Callable[[], AbstractAsyncContextManager[A]]) -> AbstractAsyncContextManager[A]:
-        """Return one reference-counted object for all adapters of the process that use the key; closed with its last user."""
+        """Return one reference-counted object for all adapters of the process that use the key.
+
+        Closed with its last user.
+        """
 
 
 class NoOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -165,9 +189,9 @@ class NoOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class AdapterType(msgspec.Struct, Generic[T_co], frozen=True):
     """What an entry point names.
 
-    `config` and `options` are msgspec structs with `forbid_unknown_fields=True, rename="camel"` and constraints: what they refuse is
-    told with file, line and field. `credentials` are the names that a manifest may give. `open(config, context)` connects lazily:
-    it succeeds with the other side down.
+    `config` and `options` are msgspec structs with `forbid_unknown_fields=True, rename="camel"` and constraints: what
+    they refuse is told with file, line and field. `credentials` are the names that a manifest may give. `open(config,
+    context)` connects lazily: it succeeds with the other side down.
     """
 
     name: str
@@ -178,7 +202,7 @@ class AdapterType(msgspec.Struct, Generic[T_co], frozen=True):
     declares: bool = False  # a source whose services are written in registrations (`instances`)
 
 
-# --- sources ------------------------------------------------------------------------------------------------------------------------
+# --- sources ----------------------------------------------------------------------------------------------------------
 
 
 class Snapshot(Protocol):
@@ -195,10 +219,13 @@ class Changes(Protocol):
     """Where a source puts what it learns. No method blocks; the order of calls is the order of facts."""
 
     def snapshot(self) -> AbstractAsyncContextManager[Snapshot]:
-        """Begin a complete view. Enter it before the request is sent: what is put or removed beside it while open wins over it."""
+        """Begin a complete view.
+
+        Enter it before the request is sent: what is put or removed beside it while open wins over it.
+        """
 
     def resumed(self) -> None:
-        """State, in place of the first snapshot, that the source's log was followed without a gap since the last watch."""
+        """State, in place of the first snapshot, that the source's log has no gap since the last watch."""
 
     def put(self, service: Service) -> None:
         """State a fact: this is the service now. With no instances: it exists and has none."""
@@ -218,13 +245,15 @@ class Source(Protocol):
     """Reads what runs."""
 
     async def watch(self, out: Changes) -> None:
-        """Run until cancelled or until it raises; the supervisor then calls again, with backoff. Returning is an error too.
+        """Run until cancelled or until it raises; the supervisor then calls again, with backoff.
+
+        Returning is an error too.
 
         The first thing after each start is a snapshot, unless `out.resumed()` is true to the source's log.
         """
 
 
-# --- sinks --------------------------------------------------------------------------------------------------------------------------
+# --- sinks ------------------------------------------------------------------------------------------------------------
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -238,8 +267,8 @@ class Limits(msgspec.Struct, frozen=True):
 class Record(msgspec.Struct, frozen=True, gc=False):
     """What a sink keeps under one key, for one instance.
 
-    `content` is canonical: the same content always gives the same bytes, and `observe` computes the fingerprint from bytes normalised
-    in the same way. It includes everything that is written, ownership and readiness too.
+    `content` is canonical: the same content always gives the same bytes, and `observe` computes the fingerprint from
+    bytes normalised in the same way. It includes everything that is written, ownership and readiness too.
     """
 
     key: str
@@ -258,7 +287,10 @@ class Change(msgspec.Struct, frozen=True, gc=False):
 
 
 class Observed(msgspec.Struct, frozen=True, gc=False):
-    """A record of ours as found in the target. `registration`, `entry`, `service`, `instance` come from the record itself."""
+    """A record of ours as found in the target.
+
+    `registration`, `entry`, `service`, `instance` come from the record itself.
+    """
 
     key: str
     fingerprint: int
@@ -282,9 +314,10 @@ class Foreign(msgspec.Struct, frozen=True):
 class Outcome(msgspec.Struct, frozen=True):
     """What became of one change.
 
-    applied: acknowledged (a deletion of what is absent is applied). invalid: the target refuses this record for good; reason says why.
-    conflict: a record that is not ours is there; untouched. superseded: not written, because the fence's generation is past; the caller
-    sends it again. unknown: it may or may not have been written (time-out, cut connection).
+    applied: acknowledged (a deletion of what is absent is applied). invalid: the target refuses this record for good;
+    reason says why. conflict: a record that is not ours is there; untouched. superseded: not written, because the
+    fence's generation is past; the caller sends it again. unknown: it may or may not have been written (time-out, cut
+    connection).
     """
 
     status: Literal["applied", "invalid", "conflict", "superseded", "unknown"]
@@ -295,7 +328,10 @@ APPLIED = Outcome("applied")
 
 
 class Fence(msgspec.Struct, frozen=True, order=True):
-    """The epoch (a leadership as the target knows it) and generation (grows after each unknown outcome) that a write carries."""
+    """What a write carries.
+
+    The epoch is a leadership as the target knows it; the generation grows after each unknown outcome.
+    """
 
     epoch: int
     generation: int = 0
@@ -303,25 +339,35 @@ class Fence(msgspec.Struct, frozen=True, order=True):
 
 @runtime_checkable
 class Sink(Protocol):
-    """Keeps what is registered. Ownership is per record: foreign records are never changed, deleted or observed as ours.
+    """Keeps what is registered.
 
-    A sink that can be watched may also have `async def drift(self, mark: Callable[[Iterable[str] | None], None]) -> None`: it runs until
-    cancelled or raises, and marks the keys that others may have changed (None: anything). Our own writes may be marked too.
+    Ownership is per record: foreign records are never changed, deleted or observed as ours.
+
+    A sink that can be watched may also have `async def drift(self, mark: Callable[[Iterable[str] | None], None]) ->
+    None`: it runs until cancelled or raises, and marks the keys that others may have changed (None: anything). Our own
+    writes may be marked too.
     """
 
     limits: Limits
 
-    def render(self, publication: Publication, instances: Sequence[PublishedInstance]) -> Iterator[Record | InvalidRecord]:
-        """Yield the records of these instances, and InvalidRecord for those that cannot be. Pure: no clock, no randomness, no state.
+    def render(
+        self, publication: Publication, instances: Sequence[PublishedInstance]
+    ) -> Iterator[Record | InvalidRecord]:
+        """Yield the records of these instances, and InvalidRecord for those that cannot be.
 
-        Not-ready instances come only where they are to be published as such. The key depends on names, ports and ids only.
+        Pure: no clock, no randomness, no state.
+
+        Not-ready instances come only where they are to be published as such. The key depends on names, ports and ids
+        only.
         """
 
     def above(self, name: str) -> Sequence[str]:
         """Return the names that cannot be published together with this one (in SkyDNS: those it is nested under)."""
 
     async def claim(self, environment: str, owner: str, past: int = 0) -> Fence | None:
-        """Read the stamp and set this owner's epoch to max(stamp, past) + 1, by compare-and-set; None where the target cannot fence.
+        """Read the stamp and set this owner's epoch to max(stamp, past) + 1, by compare-and-set.
+
+        None where the target cannot fence.
 
         Raises PermanentError, and writes nothing, where any owner's stamp in the target says another environment.
         """
@@ -330,7 +376,10 @@ class Sink(Protocol):
         """Set the stamp's generation one higher, so that late writes of the old one fail. Raises Fenced, NotClaimed."""
 
     def observe(self, keys: Collection[str] | None = None) -> AsyncIterator[Observed]:
-        """Yield our records, all or those of the keys, and nothing else. Raises AdapterError when the view is not complete."""
+        """Yield our records, all or those of the keys, and nothing else.
+
+        Raises AdapterError when the view is not complete.
+        """
 
     async def inspect(self, names: Collection[str]) -> list[Foreign]:
         """Return what others keep under these names, at most 100."""
@@ -338,12 +387,12 @@ class Sink(Protocol):
     async def apply(self, batch: Sequence[Change], fence: Fence | None) -> Mapping[str, Outcome]:
         """Write a batch within `limits`, comparing the fence in the write itself; one outcome a key.
 
-        Creates only what is absent or ours. Raises Fenced or NotClaimed (nothing written), or AdapterError before anything was sent;
-        after that point a failure is the outcome `unknown`.
+        Creates only what is absent or ours. Raises Fenced or NotClaimed (nothing written), or AdapterError before
+        anything was sent; after that point a failure is the outcome `unknown`.
         """
 
 
-# --- electors -----------------------------------------------------------------------------------------------------------------------
+# --- electors ---------------------------------------------------------------------------------------------------------
 
 
 class Term(msgspec.Struct, frozen=True):

@@ -1,8 +1,8 @@
 """The model of what runs: services, their instances, addresses and ports, as every source states them.
 
-All structs are frozen msgspec structs without garbage-collector tracking: at 100,000 instances a tracked object costs 16 bytes and
-every full collection walks it. Mappings inside them (labels) are never changed after construction; who needs another value makes
-another struct. Nothing here knows of manifests, sinks or the engine.
+All structs are frozen msgspec structs without garbage-collector tracking: at 100,000 instances a tracked object costs
+16 bytes and every full collection walks it. Mappings inside them (labels) are never changed after construction; who
+needs another value makes another struct. Nothing here knows of manifests, sinks or the engine.
 """
 
 from __future__ import annotations
@@ -40,7 +40,10 @@ NO_LABELS: Mapping[str, str] = {}
 
 
 class ServiceKey(msgspec.Struct, frozen=True, order=True, gc=False):
-    """Names one service of one source: the source's resource name, the namespace there ("" where it has none), the name there."""
+    """Names one service of one source.
+
+    The source's resource name, the namespace there ("" where it has none), the name there.
+    """
 
     source: str
     namespace: str
@@ -78,7 +81,8 @@ class Instance(msgspec.Struct, frozen=True, gc=False):
     """One running copy of a service.
 
     `id` is stable over the instance's life and unique in its source. `ports` are in the order the source declares them.
-    `weight` is relative, 0..65535. `node` and `zone` are "" where unknown. `path` is how it came here, () when found directly.
+    `weight` is relative, 0..65535. `node` and `zone` are "" where unknown. `path` is how it came here, () when found
+    directly.
     """
 
     id: str
@@ -101,7 +105,10 @@ class Service(msgspec.Struct, frozen=True, gc=False):
 
 
 class PublicationKey(msgspec.Struct, frozen=True, order=True, gc=False):
-    """Names a publication: the registration (`namespace/name`), the entry of its `sinks`, the service. Names are not part of it."""
+    """Names a publication.
+
+    The registration (`namespace/name`), the entry of its `sinks`, the service. Names are not part of it.
+    """
 
     registration: str
     entry: str
@@ -113,7 +120,10 @@ class PublicationKey(msgspec.Struct, frozen=True, order=True, gc=False):
 
 
 class PublishedName(msgspec.Struct, frozen=True, gc=False):
-    """One name, fully expanded, and the ports it speaks for: a port's name, or None for all published ports (the first is primary)."""
+    """One name, fully expanded, and the ports it speaks for.
+
+    A port's name, or None for all published ports (the first is primary).
+    """
 
     name: str
     port: str | None = None
@@ -122,8 +132,8 @@ class PublishedName(msgspec.Struct, frozen=True, gc=False):
 class Publication(msgspec.Struct, frozen=True, gc=False):
     """What one entry publishes of one service, as a sink sees it: everything that holds for all its instances.
 
-    `namespace` is the registration's. `ttl_seconds` is None where the sink's own default holds. `options` are the entry's, already
-    decoded to the sink type's Options struct. `labels` are the service's.
+    `namespace` is the registration's. `ttl_seconds` is None where the sink's own default holds. `options` are the
+    entry's, already decoded to the sink type's Options struct. `labels` are the service's.
     """
 
     key: PublicationKey
@@ -147,10 +157,13 @@ class Publication(msgspec.Struct, frozen=True, gc=False):
 
 
 class PublishedInstance(msgspec.Struct, frozen=True, gc=False):
-    """An instance as one publication shows it: addresses and ports selected, verdicts applied, weight shared out, metadata expanded.
+    """An instance as one publication shows it.
 
-    `addresses` has at least one; the first is the primary. `ports` are those the entry asks for, under the names the manifest gives
-    them, and may be empty. `ready` is the source's readiness and the health verdict together. `path` is the path to store.
+    Addresses and ports selected, verdicts applied, weight shared out, metadata expanded.
+
+    `addresses` has at least one; the first is the primary. `ports` are those the entry asks for, under the names the
+    manifest gives them, and may be empty. `ready` is the source's readiness and the health verdict together. `path` is
+    the path to store.
     """
 
     id: str

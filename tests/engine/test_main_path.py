@@ -13,10 +13,10 @@ async def test_what_runs_is_registered_changed_and_removed(tmp_path: Path) -> No
     rig.declare(registration("web"))
     async with rig.running():
         await rig.settle(1)
-        assert rig.keys() == ["web/a", "web/b"]
+        assert rig.found() == ["web/a", "web/b"]
         rig.memory["mem"].set(service("web", instance("a", port=9000), "c"))
         await rig.settle(1)
-        assert rig.keys() == ["web/a", "web/c"]
+        assert rig.found() == ["web/a", "web/c"]
         assert rig.records()["web/a"]["ports"] == [[9000, "http", "tcp"]]
         assert rig.engine.settled()
 

@@ -23,13 +23,13 @@ async def test_a_foreign_record_under_our_key_is_a_conflict_and_stays(tmp_path: 
     async with rig.running():
         await rig.settle(700)
         assert rig.target().records["web/a"] == b'{"by": "hand"}'
-        assert "web/b" in rig.keys()
+        assert "web/b" in rig.found()
         assert any("conflict" in problem for problem in rig.problems())
         rig.memory["mem"].set(service("web", "b"))
         await rig.settle()
         rig.withdraw("registrations", "default/web")
         await rig.settle()
-    assert rig.keys() == ["web/a"]
+    assert rig.found() == ["web/a"]
     assert all(write.by == "" for write in rig.target().log if write.key == "web/a")
 
 
@@ -78,10 +78,10 @@ async def test_two_owners_share_a_name_and_never_touch_each_other(tmp_path: Path
         rig.declare(registration("web"))
     async with first.running(), second.running():
         await first.settle()
-        assert first.keys() == ["web/a", "web/b", "web/c", "web/d"]
+        assert first.found() == ["web/a", "web/b", "web/c", "web/d"]
         first.withdraw("registrations", "default/web")
         await first.settle(700)
-        assert first.keys() == ["web/c", "web/d"]
+        assert first.found() == ["web/c", "web/d"]
     assert {w.by for w in first.target().log if w.key in {"web/c", "web/d"}} == {"other"}
 
 
@@ -95,7 +95,5 @@ async def test_a_target_that_refuses_one_record_refuses_it_alone(tmp_path: Path)
     )
     async with rig.running():
         await rig.settle()
-        assert rig.keys() == ["web/a", "web/c"]
+        assert rig.found() == ["web/a", "web/c"]
         assert rig.problems() == ["invalid: too long"]
-
-

@@ -24,10 +24,10 @@ async def test_a_source_that_is_down_at_start_deletes_nothing(tmp_path: Path) ->
     rig.memory["mem"].fail(AdapterError("down"))
     async with rig.running():
         await rig.settle(3600)
-        assert len(rig.keys()) == 20
+        assert len(rig.found()) == 20
         rig.memory["mem"].recover()
         await rig.settle(60)
-        assert len(rig.keys()) == 20
+        assert len(rig.found()) == 20
     assert not [write for write in rig.target().log if write.new is None]
 
 
@@ -41,7 +41,7 @@ async def test_a_snapshot_that_breaks_off_deletes_nothing(tmp_path: Path) -> Non
         rig.memory["mem"].partial(1)
         rig.memory["mem"].snapshot_now()
         await rig.settle(3600)
-        assert len(rig.keys()) == 21
+        assert len(rig.found()) == 21
 
 
 @virtual_test
@@ -52,13 +52,13 @@ async def test_an_empty_source_is_believed_after_its_time_and_three_reads(tmp_pa
         rig.memory["mem"].delete_quietly(*list(rig.memory["mem"].services))
         rig.memory["mem"].snapshot_now()
         await rig.settle(250)
-        assert len(rig.keys()) == 4
+        assert len(rig.found()) == 4
         rig.memory["mem"].snapshot_now()
         await rig.settle(100)
-        assert len(rig.keys()) == 4, "two reads are not three"
+        assert len(rig.found()) == 4, "two reads are not three"
         rig.memory["mem"].current()
         await rig.settle(5)
-        assert rig.keys() == []
+        assert rig.found() == []
 
 
 @virtual_test
@@ -70,11 +70,11 @@ async def test_an_almost_empty_snapshot_deletes_nothing_and_its_return_costs_no_
         rig.memory["mem"].set_quietly(service("web", "i000"))
         rig.memory["mem"].snapshot_now()
         await rig.settle(200)
-        assert len(rig.keys()) == 20
+        assert len(rig.found()) == 20
         rig.memory["mem"].set_quietly(*whole.values())
         rig.memory["mem"].snapshot_now()
         await rig.settle(3600)
-        assert len(rig.keys()) == 20
+        assert len(rig.found()) == 20
         assert len(rig.target().log) == 20
 
 
@@ -86,7 +86,7 @@ async def test_what_vanished_while_waypost_was_down_is_doubted_in_the_same_way(t
     rig.memory["mem"].set_quietly(service("web", "i000"))
     async with rig.running():
         await rig.settle(200)
-        assert len(rig.keys()) == 20
+        assert len(rig.found()) == 20
 
 
 @virtual_test
@@ -97,7 +97,7 @@ async def test_a_service_listed_with_no_instances_is_a_fact(tmp_path: Path) -> N
         rig.memory["mem"].set_quietly(service("web"))
         rig.memory["mem"].snapshot_now()
         await rig.settle(2)
-        assert rig.keys() == []
+        assert rig.found() == []
 
 
 @virtual_test
@@ -116,11 +116,11 @@ async def test_instances_on_unknown_nodes_stay_until_a_snapshot_no_longer_names_
         await rig.settle(1)
         rig.memory["mem"].set(service("web", on[3], instance("c", node="n2")))
         await rig.settle(3600)
-        assert rig.keys() == ["web/a0", "web/a1", "web/a2", "web/b", "web/c"]
+        assert rig.found() == ["web/a0", "web/a1", "web/a2", "web/b", "web/c"]
         rig.memory["mem"].unknown_nodes()
         rig.memory["mem"].snapshot_now()
         await rig.settle(3600)
-        assert rig.keys() == ["web/b", "web/c"]
+        assert rig.found() == ["web/b", "web/c"]
 
 
 @pytest.mark.parametrize("lost", [1, 5])
@@ -133,6 +133,6 @@ def test_a_small_loss_in_a_snapshot_is_believed_at_once(tmp_path: Path, lost: in
             rig.memory["mem"].set_quietly(service("web", *(f"i{n:03}" for n in range(lost, 20))))
             rig.memory["mem"].snapshot_now()
             await rig.settle(2)
-            assert len(rig.keys()) == 20 - lost
+            assert len(rig.found()) == 20 - lost
 
     scenario()

@@ -40,7 +40,7 @@ def test_after_a_fault_of_apply_everything_is_there(tmp_path: Path, kind: str) -
         async with rig.running() as engine:
             rig.on_sink = lambda _sink: None
             await rig.settle(200)
-            assert rig.keys() == [f"web/{name}" for name in NAMES]
+            assert rig.found() == [f"web/{name}" for name in NAMES]
             assert engine.settled()
 
     scenario()
@@ -88,7 +88,7 @@ async def test_a_target_restored_from_a_backup_is_put_right(tmp_path: Path) -> N
         await rig.settle()
         rig.target().restore(backup)
         await rig.settle(60)
-        assert "web/later" in rig.keys()
+        assert "web/later" in rig.found()
 
 
 @virtual_test
@@ -97,10 +97,10 @@ async def test_a_sink_that_is_down_at_start_and_for_an_hour_is_filled_when_it_is
     rig.on_sink = lambda sink: setattr(sink, "down", AdapterError("connection refused"))
     async with rig.running() as engine:
         await rig.settle(3600)
-        assert rig.keys() == []
+        assert rig.found() == []
         condition = engine.reconciler.targets["out"].condition
         assert (condition.ok, condition.reason) == (False, "Unreachable")
         rig.sinks["out"].down = None
         await rig.settle(60)
-        assert len(rig.keys()) == 30
+        assert len(rig.found()) == 30
         assert engine.reconciler.targets["out"].condition.ok

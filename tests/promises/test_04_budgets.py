@@ -1,4 +1,7 @@
-"""Promise 4: withdrawals beyond a budget wait in a Hold that says why, until a person approves exactly those or the cause goes."""
+"""Promise 4.
+
+Withdrawals beyond a budget wait in a Hold that says why, until a person approves exactly those or the cause goes.
+"""
 
 import asyncio
 from pathlib import Path
@@ -11,7 +14,7 @@ NAMES = [f"i{n:03}" for n in range(100)]
 
 async def started(rig: Rig) -> None:
     await rig.settle()
-    assert len(rig.keys()) == 100
+    assert len(rig.found()) == 100
 
 
 def full(tmp_path: Path) -> Rig:
@@ -32,15 +35,15 @@ async def test_of_a_hundred_removed_one_by_one_seventy_stay_and_approval_frees_e
             rig.memory["mem"].set(service("web", *left))
             await asyncio.sleep(0.2)
         await rig.settle(15)
-        assert len(rig.keys()) == 70
+        assert len(rig.found()) == 70
         (hold,) = engine.holds.holds.values()
         assert (hold.cause, hold.removals, hold.of) == ("BudgetExceeded", 30, 70)
         assert len(hold.sample) == 10
-        before = set(rig.keys())
+        before = set(rig.found())
         engine.decide(hold.name, "Approve", "CHG-1")
         rig.memory["mem"].set(service("web", *left[5:]))  # five more, which nobody approved
         await rig.settle(5)
-        assert before - set(rig.keys()) == {f"web/{name}" for name in NAMES[30:60]}
+        assert before - set(rig.found()) == {f"web/{name}" for name in NAMES[30:60]}
         assert len(engine.holds.holds) == 2
 
 
@@ -51,13 +54,13 @@ async def test_other_writes_go_on_while_a_hold_waits(tmp_path: Path) -> None:
         await started(rig)
         rig.memory["mem"].set(service("web", *NAMES[60:]))
         await rig.settle(3)
-        assert len(rig.keys()) == 70
+        assert len(rig.found()) == 70
         assert engine.holds.holds
         rig.memory["mem"].set(service("web", *NAMES[60:], "new"), service("api", "x"))
         rig.declare(registration("api"))
         await rig.settle(1)
-        assert "web/new" in rig.keys()
-        assert "api/x" in rig.keys()
+        assert "web/new" in rig.found()
+        assert "api/x" in rig.found()
 
 
 @virtual_test
@@ -70,7 +73,7 @@ async def test_when_the_cause_goes_the_hold_goes(tmp_path: Path) -> None:
         rig.memory["mem"].set(service("web", *NAMES))
         await rig.settle(15)
         assert not engine.holds.holds
-        assert len(rig.keys()) == 100
+        assert len(rig.found()) == 100
 
 
 @virtual_test
@@ -80,9 +83,9 @@ async def test_the_window_slides_and_lets_the_rest_pass(tmp_path: Path) -> None:
         await started(rig)
         rig.memory["mem"].set(service("web", *NAMES[40:]))
         await rig.settle(60)
-        assert len(rig.keys()) == 70
+        assert len(rig.found()) == 70
         await rig.settle(700)
-        assert len(rig.keys()) == 60
+        assert len(rig.found()) == 60
 
 
 @virtual_test
@@ -92,11 +95,11 @@ async def test_a_restart_does_not_renew_the_budget(tmp_path: Path) -> None:
         await started(rig)
         rig.memory["mem"].set(service("web", *NAMES[25:]))
         await rig.settle(3)
-        assert len(rig.keys()) == 75
+        assert len(rig.found()) == 75
     rig.memory["mem"].set(service("web", *NAMES[60:]))
     async with rig.running():
         await rig.settle(60)
-        assert len(rig.keys()) >= 69
+        assert len(rig.found()) >= 69
 
 
 @virtual_test
@@ -107,7 +110,7 @@ async def test_without_its_history_a_window_starts_as_spent(tmp_path: Path) -> N
     rig.memory["mem"].set(service("web", *NAMES[20:]))
     async with rig.running(folder=tmp_path / "other"):
         await rig.settle(60)
-        assert len(rig.keys()) == 95
+        assert len(rig.found()) == 95
 
 
 @virtual_test
@@ -131,7 +134,7 @@ async def test_a_rolling_update_either_way_round_counts_for_nothing(tmp_path: Pa
             rig.memory["mem"].set(service("web", *left))
             await asyncio.sleep(0.1)
         await rig.settle(2)
-        assert rig.keys() == sorted(f"web/m{n:03}" for n in range(100))
+        assert rig.found() == sorted(f"web/m{n:03}" for n in range(100))
         assert not engine.holds.holds
 
 
@@ -169,7 +172,7 @@ async def test_a_rejected_hold_stays(tmp_path: Path) -> None:
         (name,) = engine.holds.holds
         engine.decide(name, "Reject", "not yet")
         await rig.settle(600)
-        assert len(rig.keys()) == 70
+        assert len(rig.found()) == 70
 
 
 @virtual_test
@@ -182,12 +185,12 @@ async def test_a_minimum_of_ready_instances_guards_what_is_inferred_but_not_fact
         rig.memory["mem"].set_quietly(service("web", "c"))
         rig.memory["mem"].snapshot_now()
         await rig.settle(3)
-        assert len(rig.keys()) == 2
+        assert len(rig.found()) == 2
         (hold,) = engine.holds.holds.values()
         assert hold.cause == "MinReady"
         rig.memory["mem"].set(service("web"))
         await rig.settle(3)
-        assert rig.keys() == []
+        assert rig.found() == []
 
 
 @virtual_test
@@ -197,4 +200,4 @@ async def test_after_a_first_sync_the_budget_holds_at_once(tmp_path: Path) -> No
         await rig.settle(1)
         rig.memory["mem"].set(service("web", *NAMES[90:]))
         await rig.settle(30)
-        assert len(rig.keys()) == 70
+        assert len(rig.found()) == 70

@@ -60,11 +60,11 @@ async def test_when_the_lease_runs_out_unheard_nothing_more_is_written(tmp_path:
         await first.settle(15)
         first.memory["mem"].set(service("web", "a", "b", "c"))
         await first.settle(60)
-        assert "web/c" not in first.keys()
+        assert "web/c" not in first.found()
         elector.go_on()
         elector.prolong(seconds=100)
         await first.settle(10)
-        assert "web/c" in first.keys()
+        assert "web/c" in first.found()
 
 
 @virtual_test
@@ -76,7 +76,7 @@ async def test_a_lost_term_that_is_won_again_goes_on(tmp_path: Path) -> None:
             elector.win(seconds=100)
             first.memory["mem"].set(service("web", "a", "b", f"r{round_}"))
             await first.settle()
-            assert f"web/r{round_}" in first.keys()
+            assert f"web/r{round_}" in first.found()
             elector.lose()
             await first.settle()
 
@@ -93,5 +93,5 @@ async def test_a_late_write_of_a_past_generation_fails(tmp_path: Path) -> None:
         await first.settle(1)
         first.memory["mem"].set(service("web", "a", "b"))
         await first.settle(60)
-        assert first.keys() == ["web/a", "web/b"]
+        assert first.found() == ["web/a", "web/b"]
         assert first.target().refused == 1

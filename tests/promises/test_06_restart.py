@@ -1,4 +1,7 @@
-"""Promise 6: a restart, failover or rename of a registration with unchanged inputs deregisters nothing; a restart writes nothing."""
+"""Promise 6.
+
+A restart, failover or rename of a registration with unchanged inputs deregisters nothing; a restart writes nothing.
+"""
 
 from pathlib import Path
 
@@ -28,10 +31,10 @@ async def test_killed_in_the_middle_of_a_first_sync_it_goes_on_where_it_was(tmp_
     rig.on_sink = lambda sink: setattr(sink, "latency", 0.1)
     async with rig.running():
         await rig.settle(0.3)
-    assert 0 < len(rig.keys()) < 500
+    assert 0 < len(rig.found()) < 500
     async with rig.running():
         await rig.settle(10)
-    assert len(rig.keys()) == len(rig.target().log) == 500
+    assert len(rig.found()) == len(rig.target().log) == 500
 
 
 @virtual_test
@@ -46,7 +49,7 @@ async def test_a_renamed_registration_leaves_no_gap(tmp_path: Path) -> None:
         await rig.settle(1)
         rig.withdraw("registrations", "default/web")
         await rig.settle(60)
-        assert rig.keys() == ["shop/a", "shop/b"]
+        assert rig.found() == ["shop/a", "shop/b"]
         assert all("default/web2" in r["ownership"]["waypost-registration"] for r in rig.records().values())
     assert not [write for write in rig.target().log if write.new is None]
 
@@ -60,6 +63,6 @@ async def test_a_name_that_moves_is_written_before_the_old_one_goes(tmp_path: Pa
         await rig.settle()
         rig.declare(registration("web", names=["new"]))
         await rig.settle()
-        assert rig.keys() == ["new/a", "new/b"]
+        assert rig.found() == ["new/a", "new/b"]
     order = [(write.key, write.new is None) for write in rig.target().log[2:]]
     assert order == [("new/a", False), ("new/b", False), ("old/a", True), ("old/b", True)]

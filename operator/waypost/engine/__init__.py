@@ -1,11 +1,14 @@
-"""The way of the data, from what runs to what is registered. One module a step, one path for every cause of change:
+"""The way of the data, from what runs to what is registered.
 
-    Source.watch() ─► catalog ─► match ─► publish ─► Sink.render() ─► desired ┐
-                        ▲ doubt    ▲ settings ▲ verdicts                      ├─► plan ─► policy ─► writer ─► Sink.apply()
-                        │          │          │       Sink.observe() ─► ledger┘  (diff)   (budgets,   │
-                     sources    settings    health                      ▲                 holds)      │
-                                                                        └──── applied, unknown ◄──────┴─► status, changes
+One module a step, one path for every cause of change:
 
-A source's change, an edited manifest, a verdict, a resync and a lost write do no more than mark (publication, instance) as dirty in the
-sinks concerned (`sinks`); everything after the mark is the same code, and costs in proportion to what is dirty.
+  Source.watch() ─► catalog ─► match ─► publish ─► Sink.render() ─► desired ┐
+                      ▲ doubt    ▲ settings ▲ verdicts                      ├─► plan ─► policy ─► writer ─► Sink.apply()
+                      │          │          │       Sink.observe() ─► ledger┘  (diff)   (budgets,   │
+                   sources    settings    health                      ▲                 holds)      │
+                                                                      └──── applied, unknown ◄──────┴─► status, changes
+
+A source's change, an edited manifest, a verdict, a resync and a lost write do no more than mark (publication, instance)
+as dirty in the sinks concerned (`sinks`); everything after the mark is the same code, and costs in proportion to what
+is dirty.
 """

@@ -1,4 +1,7 @@
-"""Keeps what is spent of a sink's budget across restarts: a small file a sink, replaced in one step before what it counts is written."""
+"""Keeps what is spent of a sink's budget across restarts.
+
+A small file a sink, replaced in one step before what it counts is written.
+"""
 
 from __future__ import annotations
 
@@ -54,5 +57,5 @@ class SpentFile:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             temporary.write_bytes(msgspec.json.encode(lines))
             temporary.replace(self._path)
-        except OSError as error:
-            log.error("budget_file=%s error=%r", self._path, str(error))
+        except OSError:
+            log.exception("budget_file=%s", self._path)

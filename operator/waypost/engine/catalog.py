@@ -1,8 +1,9 @@
 """What each source has said, and what to think of what it no longer says.
 
-A put replaces; equal objects keep their identity; every difference is marked, and nothing is queued. A removal that a source states is a
-fact. What is merely absent from a snapshot is doubted first: one that loses more than the source's loss limit, or a whole service, is
-believed only after `emptySeconds` and three agreeing reads. Until then the instances stay. The catalog never writes and never waits.
+A put replaces; equal objects keep their identity; every difference is marked, and nothing is queued. A removal that a
+source states is a fact. What is merely absent from a snapshot is doubted first: one that loses more than the source's
+loss limit, or a whole service, is believed only after `emptySeconds` and three agreeing reads. Until then the instances
+stay. The catalog never writes and never waits.
 """
 
 from __future__ import annotations
@@ -95,7 +96,10 @@ class SourceView:
         return Absence.INFERRED
 
     def next_due(self) -> float | None:
-        """Return when something doubted may be believed at the earliest; None where nothing is doubted for time alone."""
+        """Return when something doubted may be believed at the earliest.
+
+        None where nothing is doubted for time alone.
+        """
         due = [
             since + self.loss.empty_seconds
             for doubted in self.doubt.values()
@@ -142,7 +146,10 @@ class SourceView:
     def take(
         self, staged: Mapping[ServiceKey, Service | None], touched: Collection[ServiceKey], unknown: Collection[str]
     ) -> None:
-        """Take a complete view: None stands for a service equal to what is known. `touched` had facts meanwhile: they win."""
+        """Take a complete view.
+
+        None stands for a service equal to what is known. `touched` had facts meanwhile: they win.
+        """
         self._read()
         self.unknown_nodes = frozenset(unknown)
         absent: dict[ServiceKey, set[str]] = {}
@@ -150,16 +157,8 @@ class SourceView:
             if service is None or key in touched:
                 self._listed(key)
                 continue
-            listed = {instance.id for instance in service.instances}
-            if missing := self._missing(key, listed):
-                if service.instances:
-                    absent[key] = missing
-                else:  # a service listed with no instances is a fact
-                    for gone in missing:
-                        self._state_gone(key, gone)
-            self._replace(
-                service, lambda instance, k=key: instance.id in absent.get(k, ()) or instance.node in self.unknown_nodes
-            )  # type: ignore[misc]
+            if missing := self._take_listed(service):
+                absent[key] = missing
         for key in (self.services.keys() | self.doubt.keys()) - staged.keys() - set(touched):
             if missing := self._missing(key, ()):
                 absent[key] = missing
@@ -172,13 +171,28 @@ class SourceView:
             for key in self.services:
                 self._mark(key, None)
 
+    def _take_listed(self, service: Service) -> set[str]:
+        """Take a service as a view lists it; return the ids that it lacks and that are still to be judged."""
+        key = service.key
+        missing = self._missing(key, {instance.id for instance in service.instances})
+        if not service.instances:  # listed with no instances: a fact
+            for gone in missing:
+                self._state_gone(key, gone)
+            self.doubt.pop(key, None)
+            missing = set()
+        self._replace(service, lambda instance: instance.id in missing or instance.node in self.unknown_nodes)
+        return missing
+
     def resume(self) -> None:
         """Take the source's word that nothing was missed; means nothing before the first complete view."""
         if self.complete:
             self._read()
 
     def recall(self, records: Iterable[tuple[ServiceKey, str]]) -> None:
-        """Learn from records which instances were there before this process began: their absence is judged as any other."""
+        """Learn from records which instances were there before this process began.
+
+        Their absence is judged as any other.
+        """
         ghosts: dict[ServiceKey, set[str]] = {}
         for key, instance in records:
             known = self.services.get(key)
@@ -281,7 +295,10 @@ class SourceView:
             self._mark(key, changed)
 
     def _replace(self, service: Service, keep: Callable[[Instance], bool]) -> list[str]:
-        """Put a service in place of what is known, keep equal objects and those that `keep` names; return the ids that went."""
+        """Put a service in place of what is known, keep equal objects and those that `keep` names.
+
+        Return the ids that went.
+        """
         key = service.key
         known = self.services.get(key)
         if known is None:
@@ -362,7 +379,10 @@ class _Snapshot:
 
 
 class SourceChanges:
-    """What a source's `watch` is given: puts into the view, unless it is frozen or the watch has been replaced (see adapter.Changes)."""
+    """What a source's `watch` is given.
+
+    Puts into the view, unless it is frozen or the watch has been replaced (see adapter.Changes).
+    """
 
     def __init__(self, view: SourceView, on_suspect: Callable[[ServiceKey, str, str], None]) -> None:
         """Stand between a watch and its view."""

@@ -1,4 +1,7 @@
-"""What an adapter is given by the engine: the Context of waypost.adapter, with secrets read at each use and followed as they rotate."""
+"""What an adapter is given by the engine.
+
+The Context of waypost.adapter, with secrets read at each use and followed as they rotate.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,10 @@ MOST_BYTES = 1 << 20
 
 
 class FileCredentials:
-    """Secrets in files and environment variables, as file mode names them. Nothing is kept but the file's last known stamp."""
+    """Secrets in files and environment variables, as file mode names them.
+
+    Nothing is kept but the file's last known stamp.
+    """
 
     def __init__(self, credentials: Iterable[Credential], environ: Mapping[str, str] = os.environ) -> None:
         """Take what a resource names; nothing is read yet."""
@@ -57,11 +63,7 @@ class FileCredentials:
 
     def missing(self) -> list[str]:
         """Return what is named and cannot be had, with the place that was looked at, never a value."""
-        return [
-            f"{name} ({f'file {c.file}' if c.file else f'variable {c.env}' if c.env else 'a Secret: only on Kubernetes'})"
-            for name, c in sorted(self._by_name.items())
-            if self.get(name) is None
-        ]
+        return [f"{name} ({_place(c)})" for name, c in sorted(self._by_name.items()) if self.get(name) is None]
 
     async def changed(self) -> None:
         """Return when a file with a secret has changed; never, where there is none."""
@@ -74,6 +76,12 @@ class FileCredentials:
             for name, c in self._by_name.items():
                 if c.file and self.get(name) != before.get(Path(c.file)):
                     return
+
+
+def _place(credential: Credential) -> str:
+    if credential.file:
+        return f"file {credential.file}"
+    return f"variable {credential.env}" if credential.env else "a Secret: only on Kubernetes"
 
 
 class Declared:

@@ -1,4 +1,7 @@
-"""The engine put together: settings in, sinks kept equal to them, questions answered. The only module that knows all the others."""
+"""The engine put together.
+
+Settings in, sinks kept equal to them, questions answered. The only module that knows all the others.
+"""
 
 from __future__ import annotations
 
@@ -74,7 +77,7 @@ class Engine:
         self._declared: dict[str, Declared] = {}
         self._shared = Shared()
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
-        self._fenced: set[str] = set()
+        self._fenced: dict[str, int] = {}  # sink → the term in which another installation claimed it
         self._changed = asyncio.Event()
         self._pending: Settings | None = None
         self._timer = asyncio.Event()
@@ -276,6 +279,8 @@ class Engine:
             self._random,
             resync_seconds=self._resync_seconds,
             on_loaded=loaded,
+            on_fenced=lambda term: self._fenced.update({name: term}),
+            fenced_term=self._fenced.get(name, 0),
         )
         self.sinks[name] = runner
         if target.mode == "Paused":

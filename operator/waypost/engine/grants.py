@@ -1,7 +1,7 @@
 """Who may read and publish what: grants of sources and sinks, and names that are reserved. Pure.
 
-In patterns over names `*` stands for one label (or a part of one) and `**` for any number of labels; over namespaces `**` for any depth.
-Without any grant everything is granted: in file mode the folder is the trust.
+In patterns over names `*` stands for one label (or a part of one) and `**` for any number of labels; over namespaces
+`**` for any depth. Without any grant everything is granted: in file mode the folder is the trust.
 """
 
 from __future__ import annotations

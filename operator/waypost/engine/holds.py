@@ -1,7 +1,10 @@
-"""What waits for a person: immutable sets of (publication, instance) pairs, each with its cause, and what was decided of them.
+"""What waits for a person.
 
-A hold's set never changes. While it is undecided, a set that has grown takes its place at most every ten seconds; after a decision only
-what is new makes another. Approval lets exactly those pairs pass that the hold names, for a time. Kept as one JSON file a hold.
+Immutable sets of (publication, instance) pairs, each with its cause, and what was decided of them.
+
+A hold's set never changes. While it is undecided, a set that has grown takes its place at most every ten seconds; after
+a decision only what is new makes another. Approval lets exactly those pairs pass that the hold names, for a time. Kept
+as one JSON file a hold.
 """
 
 from __future__ import annotations
@@ -53,7 +56,8 @@ def pair_hash(pair: Pair) -> str:
     """Return 8 bytes, in hex, that name a pair in every process alike."""
     key, instance = pair
     service = key.service
-    text = "\0".join((key.registration, key.entry, service.source, service.namespace, service.name, instance))
+    parts = [key.registration, key.entry, service.source, service.namespace, service.name, instance]
+    text = "\0".join(parts)
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
@@ -116,7 +120,10 @@ class Holds:
     # --- as people see them
 
     def show(self, of: Callable[[str], int]) -> list[Hold]:
-        """Bring the holds in line with what waits; return those that are new. `of(sink)` is how many pairs the sink owns."""
+        """Bring the holds in line with what waits; return those that are new.
+
+        `of(sink)` is how many pairs the sink owns.
+        """
         now = self._wall()
         for hold in [h for h in self.holds.values() if h.expired(now)]:
             self._forget(hold)
@@ -178,7 +185,7 @@ class Holds:
     ) -> Hold:
         sink, cause, source = group
         names = sorted(hashes)
-        kinds = {name: removal for name, removal in pairs.values()}
+        kinds = dict(pairs.values())
         removals = sum(kinds[name] for name in names)
         digest = hashlib.sha256("".join([sink, cause, source, *names]).encode()).hexdigest()
         sample = sorted(

@@ -1,4 +1,6 @@
-"""Which term this process holds. Without an elector its life is one term; with one, sinks are written only while the lease holds.
+"""Which term this process holds.
+
+Without an elector its life is one term; with one, sinks are written only while the lease holds.
 
 A term lost is not an error: catalogs stay warm, and the next term claims the sinks anew.
 """
@@ -62,7 +64,10 @@ class Leadership:
                 pass
 
     async def run(self) -> None:
-        """Follow the elector until cancelled; a failing elector is asked again, and its last lease runs out by itself."""
+        """Follow the elector until cancelled.
+
+        A failing elector is asked again, and its last lease runs out by itself.
+        """
         if self._elector is None:
             await asyncio.Event().wait()
             return

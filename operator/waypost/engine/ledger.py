@@ -1,7 +1,7 @@
 """What one sink is known to hold of ours: by publication and instance, a key and a fingerprint each, and nothing more.
 
-It is filled by `observe`, corrected by outcomes, and compared by the plan. A resync compares it with a second look while writes go on:
-what was written since the look began keeps its written state.
+It is filled by `observe`, corrected by outcomes, and compared by the plan. A resync compares it with a second look
+while writes go on: what was written since the look began keeps its written state.
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ class Kept(msgspec.Struct, frozen=True, gc=False):
 
 
 class Shelf:
-    """The records of one publication. `ready` counts instances with a ready record; `settled`: it was once all as wanted."""
+    """The records of one publication.
+
+    `ready` counts instances with a ready record; `settled`: it was once all as wanted.
+    """
 
     __slots__ = ("instances", "ready", "settled")
 
@@ -132,7 +135,10 @@ class Ledger:
             self._looks.remove(look)
 
     def find(self, keys: Collection[str]) -> list[tuple[PublicationKey, str, str]]:
-        """Return (publication, instance, key) of the records with these keys; a pass over everything, for what is rare."""
+        """Return (publication, instance, key) of the records with these keys.
+
+        A pass over everything, for what is rare.
+        """
         return [
             (publication, instance, kept.key)
             for publication, shelf in self.shelves.items()
@@ -152,7 +158,10 @@ class Look:
         self._seen: set[int] = set()
 
     def see(self, observed: Observed, publication: PublicationKey) -> int | None:
-        """Take one record as found; return by how much the ready instances changed, None where it is as the ledger had it."""
+        """Take one record as found.
+
+        Return by how much the ready instances changed, None where it is as the ledger had it.
+        """
         ledger = self._ledger
         self._seen.add(hash(observed.key))
         if (publication, observed.instance) in self.touched:
@@ -165,7 +174,10 @@ class Look:
         return delta
 
     def missing(self) -> Iterator[tuple[PublicationKey, str, str]]:
-        """Yield (publication, instance, key) of what the ledger has and the look did not find. To be called after the last `see`."""
+        """Yield (publication, instance, key) of what the ledger has and the look did not find.
+
+        To be called after the last `see`.
+        """
         for publication, shelf in list(self._ledger.shelves.items()):
             for instance, found in list(shelf.instances.items()):
                 for kept in (found,) if isinstance(found, Kept) else found:

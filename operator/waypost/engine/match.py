@@ -1,6 +1,7 @@
 """Which registrations want which services: an index by name and a list of selectors for each source.
 
-Compiling a registration parses its templates once; matching a service costs the registrations that could want it, not all. Pure.
+Compiling a registration parses its templates once; matching a service costs the registrations that could want it, not
+all. Pure.
 """
 
 from __future__ import annotations

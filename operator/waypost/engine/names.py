@@ -1,7 +1,7 @@
 """Who holds which name in one sink. Among registrations of one installation a name has one holder: who has it keeps it.
 
-A name passes on only when its holder wants it no more. The holder's leftovers under it then wait for the new holder's writes (the
-writer asks `sharing`), so that a renamed registration never leaves a gap.
+A name passes on only when its holder wants it no more. The holder's leftovers under it then wait for the new holder's
+writes (the writer asks `sharing`), so that a renamed registration never leaves a gap.
 """
 
 from __future__ import annotations
@@ -26,7 +26,10 @@ class Names:
         self._beneath: dict[str, set[str]] = {}
 
     def want(self, key: PublicationKey, names: Iterable[str]) -> set[PublicationKey]:
-        """Let a publication want these names, in place of former ones; return the publications whose standing may have changed."""
+        """Let a publication want these names, in place of former ones.
+
+        Return the publications whose standing may have changed.
+        """
         new = frozenset(names)
         old = self.wanted.get(key, frozenset())
         if new == old:
@@ -45,7 +48,10 @@ class Names:
         return affected
 
     def found(self, key: PublicationKey, name: str) -> None:
-        """Take note that a record of the publication stands under a name: its registration has it, unless another already does."""
+        """Take note that a record of the publication stands under a name.
+
+        Its registration has it, unless another already does.
+        """
         if name:
             self.left.setdefault(key, set()).add(name)
             self._under.setdefault(name, set()).add(key)
@@ -53,7 +59,10 @@ class Names:
                 self._hold(name, key.registration)
 
     def emptied(self, key: PublicationKey) -> set[PublicationKey]:
-        """Take note that no record of the publication is left; return the publications whose standing may have changed."""
+        """Take note that no record of the publication is left.
+
+        Return the publications whose standing may have changed.
+        """
         affected: set[PublicationKey] = set()
         for name in self.left.pop(key, ()):
             if name not in self.wanted.get(key, ()):
@@ -67,7 +76,10 @@ class Names:
             return f"the name `{name}` is held by registration {holder}"
         for other in (*self._above(name), *self._beneath.get(name, ())):
             if other in self._holder and other != name:
-                return f"the names `{name}` and `{other}` cannot stand together in this sink ({self._holder[other]} holds `{other}`)"
+                return (
+                    f"the names `{name}` and `{other}` cannot stand together in this sink, "
+                    f"and registration {self._holder[other]} holds `{other}`"
+                )
         return None
 
     def sharing(self, key: PublicationKey) -> set[PublicationKey]:
@@ -108,7 +120,10 @@ class Names:
         return set(under)
 
     def reset(self, wanted: Iterable[tuple[PublicationKey, Collection[str]]]) -> None:
-        """Begin anew, with what records hold: names go first to who has records under them, then in the registrations' order."""
+        """Begin anew, with what records hold.
+
+        Names go first to who has records under them, then in the registrations' order.
+        """
         left, self.left = self.left, {}
         self.wanted, self._under, self._holder, self._beneath = {}, {}, {}, {}
         want = {key: frozenset(names) for key, names in wanted}

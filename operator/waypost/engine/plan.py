@@ -1,4 +1,6 @@
-"""What should change for some instances of one publication in one sink: desired against the ledger. Pure but for the notes it takes.
+"""What should change for some instances of one publication in one sink.
+
+Desired against the ledger. Pure but for the notes it takes.
 
 Nothing here writes, waits or decides whether a step may be taken: that is for policy and writer.
 """
@@ -27,8 +29,8 @@ __all__ = ["Step", "World", "diff", "plan"]
 class Step(msgspec.Struct, frozen=True):
     """What to do for one instance: `puts` first; `removals` (keys) when those are acknowledged.
 
-    `withdraws`: it is ready in the sink and will not be after the whole step. `changes`: a ready record is rewritten in place.
-    `hold`: a cause for which a person must be asked, whatever the budgets say.
+    `withdraws`: it is ready in the sink and will not be after the whole step. `changes`: a ready record is rewritten in
+    place. `hold`: a cause for which a person must be asked, whatever the budgets say.
     """
 
     key: PublicationKey
@@ -58,7 +60,10 @@ class World:
         raise NotImplementedError
 
     def fate(self, target: str, key: PublicationKey, instance: str) -> tuple[Cause | None, HoldCause | None, str]:
-        """Say for a record that nothing asks for: on whose account it goes, or which hold it needs, or (None, None) it stays; why."""
+        """Say for a record that nothing asks for.
+
+        On whose account it goes, or which hold it needs, or (None, None) it stays; why.
+        """
         raise NotImplementedError
 
     def verdict(self, showing: Showing, instance: Instance) -> bool | None:

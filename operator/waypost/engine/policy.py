@@ -1,8 +1,8 @@
 """Budgets: how much may be withdrawn or rewritten in one sink within a sliding window before a person is asked.
 
-Counted are (publication, instance) pairs that were ready and no longer are. A pair whose publication still has as many ready records as
-at the window's start counts for nothing, and one that is replaced later is given back: a rolling update, either way round, is free.
-Pure: time comes in, nothing is written; what is spent can be saved and put back.
+Counted are (publication, instance) pairs that were ready and no longer are. A pair whose publication still has as many
+ready records as at the window's start counts for nothing, and one that is replaced later is given back: a rolling
+update, either way round, is free. Pure: time comes in, nothing is written; what is spent can be saved and put back.
 """
 
 from __future__ import annotations
@@ -101,7 +101,10 @@ class Policy:
     # --- what is owned
 
     def own(self, now: float, key: PublicationKey, before: int, delta: int, *, settled: bool) -> None:
-        """Take note that the ready instances of a publication went from `before` by `delta`; `settled`: it was once complete."""
+        """Take note that the ready instances of a publication went from `before` by `delta`.
+
+        `settled`: it was once complete.
+        """
         if settled:
             base = self._bases.setdefault(key, deque())
             base.append((now, before))
@@ -181,7 +184,10 @@ class Policy:
             self._add(Spent(now - ago, _NOBODY, scopes, count))
 
     def spend_all(self, now: float) -> None:
-        """Count the sink's window as spent, but for what always passes: nothing is known of what was withdrawn before."""
+        """Count the sink's window as spent, but for what always passes.
+
+        Nothing is known of what was withdrawn before.
+        """
         budget = self._budget(())
         if (rest := budget.limit(now) - budget.minimum - budget.used) > 0:
             self._add(Spent(now, _NOBODY, ((),), rest))

@@ -1,7 +1,9 @@
-"""From a service and a registration to what a sink is shown: names, addresses, ports, readiness, weight, metadata and path. Pure.
+"""From a service and a registration to what a sink is shown.
 
-A `Showing` is a publication with the rules that made it. `present` turns one instance into what is published of it, or says why nothing
-is, and on whose account (a fact of the source, a verdict, an edit): the plan needs to know.
+Names, addresses, ports, readiness, weight, metadata and path. Pure.
+
+A `Showing` is a publication with the rules that made it. `present` turns one instance into what is published of it, or
+says why nothing is, and on whose account (a fact of the source, a verdict, an edit): the plan needs to know.
 """
 
 from __future__ import annotations
@@ -108,7 +110,10 @@ def show(
     near: Near,
     far: Far,
 ) -> Showing:
-    """Make the showing of one service in one entry; what is not allowed or cannot be named is `refused`, with the reason."""
+    """Make the showing of one service in one entry.
+
+    What is not allowed or cannot be named is `refused`, with the reason.
+    """
     spec = compiled.registration.spec
     refused = ""
     names: tuple[PublishedName, ...] = ()
@@ -188,7 +193,10 @@ def present(
     draining_seconds: float | None,
     ready_count: int,
 ) -> PublishedInstance | Withheld:
-    """Return what is published of an instance. `verdict` True where no check is asked for, None where there is none yet."""
+    """Return what is published of an instance.
+
+    `verdict` True where no check is asked for, None where there is none yet.
+    """
     if showing.rule.share == 0:
         return Withheld("edit", f"source entry `{showing.rule.name}` has weight 0")
     if reason := _loop(showing, instance):
@@ -207,7 +215,7 @@ def present(
             return Withheld("source", "it is draining")
         ready = False
     else:
-        ready, cause, reason = _readiness(instance, verdict, was_ready=was_ready)
+        ready, cause, reason = _readiness(instance, verdict=verdict, was_ready=was_ready)
         if not ready and showing.entry.not_ready == "Withhold":
             return Withheld(cause, reason)
     labels: Mapping[str, str] = instance.labels
@@ -227,7 +235,7 @@ def present(
     )
 
 
-def _readiness(instance: Instance, verdict: bool | None, *, was_ready: bool) -> tuple[bool, Cause, str]:
+def _readiness(instance: Instance, *, verdict: bool | None, was_ready: bool) -> tuple[bool, Cause, str]:
     if instance.readiness == "not-ready":
         return False, "source", "its source says that it is not ready"
     if instance.readiness == "unknown" and not was_ready:

@@ -1,6 +1,9 @@
-"""Where marks come from: settings, catalogs and verdicts together say which publications there are and which instances are dirty.
+"""Where marks come from.
 
-It keeps the catalogs, the matcher and the showings in step, and answers what a plan asks (`plan.World`). It never writes.
+Settings, catalogs and verdicts together say which publications there are and which instances are dirty.
+
+It keeps the catalogs, the matcher and the showings in step, and answers what a plan asks (`plan.World`). It never
+writes.
 """
 
 from __future__ import annotations
@@ -36,7 +39,10 @@ class Overlay(Protocol):
     def follow(
         self, target: str, showing: Showing, instances: Mapping[str, Instance], changed: Collection[str] | None
     ) -> None:
-        """Take note that a publication shows these instances, of which those `changed` may be new or gone (None: any)."""
+        """Take note that a publication shows these instances, of which those `changed` may be new or gone (None.
+
+        Any).
+        """
 
     def forget(self, target: str, key: PublicationKey) -> None:
         """Take note that a publication is gone from a sink."""
@@ -46,6 +52,7 @@ class _NoOverlay:
     """No checks: every instance is as ready as its source says."""
 
     def verdict(self, showing: Showing, instance: Instance) -> bool | None:
+        """See plan.World."""
         return True
 
     def follow(
@@ -85,30 +92,37 @@ class Reconciler(World):
     # --- what plan asks (see plan.World)
 
     def showing(self, target: str, key: PublicationKey) -> Showing | None:
+        """See plan.World."""
         return self.showings.get((target, key))
 
     def instance(self, key: PublicationKey, instance: str) -> Instance | None:
+        """See plan.World."""
         view = self.views.get(key.service.source)
         known = view.services.get(key.service) if view is not None else None
         return known.instances.get(instance) if known is not None else None
 
     def all_instances(self, key: PublicationKey) -> set[str]:
+        """See plan.World."""
         view = self.views.get(key.service.source)
         known = view.services.get(key.service) if view is not None else None
         return set(known.instances) if known is not None else set()
 
     def verdict(self, showing: Showing, instance: Instance) -> bool | None:
+        """See plan.World."""
         return self.overlay.verdict(showing, instance)
 
     def draining_seconds(self, key: PublicationKey, instance: str) -> float | None:
+        """See plan.World."""
         view = self.views.get(key.service.source)
         since = view.draining.get((key.service, instance)) if view is not None else None
         return None if since is None else self._now() - since
 
     def ready_count(self, showing: Showing) -> int:
+        """See plan.World."""
         return sum(self._counts.get((showing.compiled.key, showing.rule.name), {}).values())
 
     def fate(self, target: str, key: PublicationKey, instance: str) -> tuple[Cause | None, HoldCause | None, str]:
+        """See plan.World."""
         compiled = self.matcher.compiled.get(key.registration)
         if compiled is None:
             if key.registration in self.deleted:
@@ -256,7 +270,7 @@ class Reconciler(World):
 
     def _rematch(self, key: ServiceKey) -> None:
         """Find anew which publications a service has, and mark those that changed as a whole."""
-        wanted = {place: showing for place, showing in self._wanted(key)}
+        wanted = dict(self._wanted(key))
         former = self._by_service.get(key, [])
         for place in former:
             if place not in wanted:

@@ -1,7 +1,8 @@
 """Keeps adapters running: opened, watched or claimed, observed, and begun again with backoff when they fail.
 
-Each source and each sink is a task of its own: one that hangs, is refused or answers nonsense says so in its own condition and delays no
-other. A source's catalog outlives its connection; a sink's ledger is read anew in every session.
+Each source and each sink is a task of its own: one that hangs, is refused or answers nonsense says so in its own
+condition and delays no other. A source's catalog outlives its connection; a sink's ledger is read anew in every
+session.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ __all__ = ["SinkRunner", "SourceRunner"]
 
 SLICE_SECONDS = 0.002
 RESYNC_SECONDS = 300.0
+
+_FENCED = "another installation with this ownerID has claimed the sink; this process writes nothing more to it"
 
 log = logging.getLogger(__name__)
 
@@ -111,8 +114,14 @@ class SinkRunner:
         *,
         resync_seconds: float = RESYNC_SECONDS,
         on_loaded: Callable[[], None] = lambda: None,
+        on_fenced: Callable[[int], None] = lambda _term: None,
+        fenced_term: int = 0,
     ) -> None:
-        """`on_loaded` is called when all that the sink holds is known, before anything is planned."""
+        """`fenced_term` is the last term in which this process was fenced off this sink.
+
+        It claims only in a later one. `on_loaded` is called when all that the sink holds is known, before anything is
+        planned.
+        """
         self._target = target
         self._reconciler = reconciler
         self._leadership = leadership
@@ -121,6 +130,8 @@ class SinkRunner:
         self._random = random
         self._resync_seconds = resync_seconds
         self._on_loaded = on_loaded
+        self._on_fenced = on_fenced
+        self._fenced_term = fenced_term
         self._backoff = Backoff(random, first=0.2, limit=30.0, steady=30.0)
 
     async def run(self, kind: AdapterType[Any], config: object, context: Context) -> None:
@@ -142,7 +153,9 @@ class SinkRunner:
     async def _serve(self, sink: Sink, context: Context) -> None:
         target = self._target
         past = 0
-        number = 0
+        number = self._fenced_term
+        if number:
+            target.fail("Fenced", _FENCED, self._clock.wall())
         while True:
             writes = target.mode == "Apply"
             if writes:
@@ -158,9 +171,10 @@ class SinkRunner:
                 past, number = 0, number - 1  # the term ended; it may be held again
             except* Fenced as group:
                 error = _first(group)
-                message = f"{error}. Another installation with this ownerID has claimed the sink; this one writes nothing more"
-                target.fail("Fenced", message, self._clock.wall())
-                log.error("sink=%s fenced=%r", target.name, str(error))
+                target.fail("Fenced", f"{error}: {_FENCED}", self._clock.wall())
+                self._fenced_term = number
+                self._on_fenced(number)
+                log.exception("sink=%s fenced=%r", target.name, str(error))
                 target.loaded = False
             except* NotClaimed as group:
                 log.warning("sink=%s not_claimed=%r", target.name, str(_first(group)))
@@ -204,6 +218,7 @@ class SinkRunner:
         target.problems.clear()
         target.leaving.clear()
         target.waiting.clear()
+        target.kept_back.clear()
         target.busy.clear()
         recalled: dict[str, list[tuple[Any, str]]] = {}
         async for observed in _sliced(sink.observe(), self._clock):
@@ -211,7 +226,7 @@ class SinkRunner:
             target.ledger.put(key, observed.instance, Kept(observed.key, observed.fingerprint, observed.ready))
             target.names.found(key, observed.name)
             recalled.setdefault(observed.service.source, []).append((observed.service, observed.instance))
-        for key, shelf in target.ledger.shelves.items():
+        for shelf in target.ledger.shelves.values():
             shelf.settled = True
         for source, records in recalled.items():
             if (view := reconciler.views.get(source)) is not None:

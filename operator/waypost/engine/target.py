@@ -1,4 +1,7 @@
-"""One sink as the engine knows it: what is dirty, what it holds, who has which name, what is wrong. Data only; the writer moves it."""
+"""One sink as the engine knows it.
+
+What is dirty, what it holds, who has which name, what is wrong. Data only; the writer moves it.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +44,10 @@ class Planned(msgspec.Struct, frozen=True):
 
 
 class Target:
-    """The state of one sink. `dirty[key]` is the set of instances to look at again, or None for all of the publication."""
+    """The state of one sink.
+
+    `dirty[key]` is the set of instances to look at again, or None for all of the publication.
+    """
 
     def __init__(self, name: str, far: Far, mode: Mode, policy: Policy) -> None:
         self.name = name
@@ -57,6 +63,7 @@ class Target:
         self.waiting: dict[PublicationKey, set[str]] = {}  # removals that wait for writes under way
         self.busy: set[PublicationKey] = set()  # a batch in flight touches them
         self.failed: dict[PublicationKey, dict[str, str]] = {}  # writes that the target refused: instance → reason
+        self.kept_back: dict[PublicationKey, set[str]] = {}  # removals that stay because of those
         self.problems: dict[
             PublicationKey, dict[str, str]
         ] = {}  # what a person should know: instance ("" for all) → reason
@@ -104,8 +111,13 @@ class Target:
 
     def clear_failed(self, key: PublicationKey, instance: str) -> None:
         """Say that no write of this instance stands refused."""
-        if (mine := self.failed.get(key)) is not None and mine.pop(instance, None) is not None and not mine:
+        if (mine := self.failed.get(key)) is None or mine.pop(instance, None) is None:
+            return
+        if not mine:
             del self.failed[key]
+        back, self.kept_back = self.kept_back, {}
+        for other, instances in back.items():
+            self.mark(other, instances)
 
     def fail(self, reason: str, message: str, wall: float) -> None:
         """Say that the sink cannot be written to, and why."""

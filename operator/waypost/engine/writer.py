@@ -1,9 +1,9 @@
 """Carries one sink's plan out: batches of what is dirty, within the sink's limits, and what their outcomes mean.
 
-There is no queue of writes: a batch is planned from the newest state when there is room for it, so that the latest wins. At most one
-batch in flight touches a publication. Deletions go when no write is under way, waiting or refused in their publication or under its
-names. After an unknown outcome nothing is sent until the batches in flight are back, the generation is advanced and the keys are
-looked at again.
+There is no queue of writes: a batch is planned from the newest state when there is room for it, so that the latest
+wins. At most one batch in flight touches a publication. Deletions go when no write is under way, waiting or refused in
+their publication or under its names. After an unknown outcome nothing is sent until the batches in flight are back, the
+generation is advanced and the keys are looked at again.
 """
 
 from __future__ import annotations
@@ -93,7 +93,10 @@ class Writer:
         on_spent: Callable[[], None] = lambda: None,
         on_hold: Callable[[], None] = lambda: None,
     ) -> None:
-        """`may_write` says whether the term still holds; `on_spent` is called before a batch that spends is sent, `on_hold` when a step waits."""
+        """`may_write` says whether the term still holds.
+
+        `on_spent` is called before a batch that spends is sent, `on_hold` when a step waits.
+        """
         self._target = target
         self._world = world
         self._holds = holds
@@ -108,7 +111,10 @@ class Writer:
         self._backoff = Backoff(random, first=0.2, limit=30.0)
 
     async def run(self) -> None:
-        """Write until cancelled. Raises what ends the session: Fenced, NotClaimed, or an AdapterError of `observe` and `advance`."""
+        """Write until cancelled.
+
+        Raises what ends the session: Fenced, NotClaimed, or an AdapterError of `observe` and `advance`.
+        """
         target = self._target
         async with asyncio.TaskGroup() as group:
             while True:
@@ -178,7 +184,7 @@ class Writer:
         return items
 
     def _fill(self, key: PublicationKey, room: _Room) -> list[_Item]:
-        """Plan one publication, a batch's worth at a time, until something is to be done or nothing is dirty any more."""
+        """Plan one publication, a batch's worth at a time, until something is to do or nothing is dirty."""
         target = self._target
         while key in target.dirty and room.records > 0:
             names = self._take(key, room.records)
@@ -202,7 +208,10 @@ class Writer:
         return names[:room]
 
     def _choose(self, key: PublicationKey, names: list[str], steps: list[Step], room: _Room) -> list[_Item]:
-        """Let policy pass or hold each step; return the changes that can go now. Writes first; what deletes waits for them."""
+        """Let policy pass or hold each step; return the changes that can go now.
+
+        Writes first; what deletes waits for them.
+        """
         target = self._target
         if target.mode != "Apply":
             self._note_planned(key, names, steps)
@@ -244,6 +253,7 @@ class Writer:
         for step in sorted(steps, key=lambda s: s.instance):
             if missing > 0 and not step.hold:
                 missing -= 1
+                target.kept_back.setdefault(key, set()).add(step.instance)
                 target.set_problem(key, step.instance, "its record stays: a write beside it was refused")
                 continue
             moved = {k.key for other in sharing for k in target.ledger.kept(other, step.instance)}

@@ -1,4 +1,7 @@
-"""Which addresses may be registered and contacted: a list of networks, and never by accident this machine, its link or a metadata service."""
+"""Which addresses may be registered and contacted.
+
+A list of networks, and never by accident this machine, its link or a metadata service.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,9 @@ _NEVER_BY_DEFAULT = tuple(
 
 
 class Allowed:
-    """The networks that a resource's `allowedCIDRs` names; with none: all but loopback, link-local, multicast and metadata addresses.
+    """The networks that a resource's `allowedCIDRs` names.
+
+    With none: all but loopback, link-local, multicast and metadata addresses.
 
     A network that is named is allowed, whatever it is: naming 127.0.0.0/8 is how a test allows loopback.
     """
@@ -50,5 +55,8 @@ class Allowed:
         if self.networks:
             return f"{address} is in none of allowedCIDRs ({', '.join(map(str, self.networks))})"
         if any(ip.version == network.version and ip in network for network in _NEVER_BY_DEFAULT):
-            return f"{address} is a loopback, link-local, multicast or metadata address; name its network in allowedCIDRs to allow it"
+            return (
+                f"{address} is a loopback, link-local, multicast or metadata address; "
+                "name its network in allowedCIDRs to allow it"
+            )
         return None

@@ -3,8 +3,8 @@
     {service} {namespace} {source} {environment} {registration} {port}      {label:K}      {label:K|'default'}
     in metadata and tags also {instance.id} {instance.node} {instance.zone}
 
-A placeholder's value is inserted as it is and never read again, so a label cannot inject a placeholder. Whether the result is a legal
-name is for the sink to say, after expansion.
+A placeholder's value is inserted as it is and never read again, so a label cannot inject a placeholder. Whether the
+result is a legal name is for the sink to say, after expansion.
 """
 
 from __future__ import annotations
@@ -95,7 +95,9 @@ def parse(text: str, allowed: frozenset[str]) -> Template:
 def _literal(text: str, start: int, end: int) -> str:
     literal = text[start:end]
     if "{" in literal or "}" in literal:
-        raise GrammarError(f"`{text}`: a brace without its pair at character {start + 1 + re.search('[{}]', literal).start()}")  # type: ignore[union-attr]
+        raise GrammarError(
+            f"`{text}`: a brace without its pair at character {start + 1 + re.search('[{}]', literal).start()}"
+        )  # type: ignore[union-attr]
     return literal
 
 

@@ -1,7 +1,9 @@
-"""How a record says whose it is: one flat form of owner, registration, entry, service, instance and path that every layout can hold.
+"""How a record says whose it is.
 
-The values are percent-encoded segments joined by `/` (`,` between hops), so any label, id or name goes in and comes out unchanged, and
-no value can pretend to be two.
+One flat form of owner, registration, entry, service, instance and path that every layout can hold.
+
+The values are percent-encoded segments joined by `/` (`,` between hops), so any label, id or name goes in and comes out
+unchanged, and no value can pretend to be two.
 """
 
 from __future__ import annotations

@@ -1,0 +1,85 @@
+"""Promise 12: deleting or breaking a source, a sink, a credential or a grant deletes no record."""
+
+from pathlib import Path
+
+from tests.rig import Rig, registration, service, sink, source
+from waypost.testing.virtual import virtual_test
+
+
+def whole(tmp_path: Path) -> Rig:
+    rig = Rig(tmp_path)
+    rig.memory["mem"].set(service("web", "a", "b"))
+    rig.declare(registration("web"))
+    return rig
+
+
+@virtual_test
+async def test_a_deleted_source_deletes_nothing(tmp_path: Path) -> None:
+    rig = whole(tmp_path)
+    async with rig.running() as engine:
+        await rig.settle()
+        rig.withdraw("sources", "mem")
+        await rig.settle(3600)
+        assert rig.found() == ["web/a", "web/b"]
+        rig.declare(source())
+        await rig.settle(60)
+        assert rig.found() == ["web/a", "web/b"]
+        assert engine.settled()
+    rig.withdraw("sources", "mem")
+    async with rig.running():
+        await rig.settle(3600)
+    assert rig.found() == ["web/a", "web/b"]
+    assert len(rig.target().log) == 2
+
+
+@virtual_test
+async def test_a_deleted_sink_deletes_nothing_and_comes_back_without_a_write(tmp_path: Path) -> None:
+    rig = whole(tmp_path)
+    async with rig.running():
+        await rig.settle()
+        rig.withdraw("sinks", "out")
+        await rig.settle(3600)
+        rig.declare(sink())
+        await rig.settle(60)
+    assert rig.found() == ["web/a", "web/b"]
+    assert len(rig.target().log) == 2
+
+
+@virtual_test
+async def test_a_narrowed_grant_deletes_nothing(tmp_path: Path) -> None:
+    rig = whole(tmp_path)
+    async with rig.running():
+        await rig.settle()
+        rig.declare(sink(grants=[{"namespaces": ["other"]}]))
+        await rig.settle(60)
+        rig.declare(sink(reservedNames=["web"]), source(grants=[{"namespaces": ["other"]}]))
+        await rig.settle(60)
+        rig.memory["mem"].set(service("web", "a", "b", "c"))
+        await rig.settle(60)
+        assert rig.found() == ["web/a", "web/b"]
+        assert any("no grant" in problem or "reserved" in problem for problem in rig.problems())
+
+
+@virtual_test
+async def test_another_environment_that_is_not_accepted_deletes_nothing(tmp_path: Path) -> None:
+    rig = whole(tmp_path)
+    async with rig.running():
+        await rig.settle()
+        rig.declare(sink(accepts={"registered": ["prod"]}))
+        await rig.settle(60)
+        assert rig.found() == ["web/a", "web/b"]
+
+
+@virtual_test
+async def test_a_frozen_source_is_neither_read_nor_believed(tmp_path: Path) -> None:
+    rig = whole(tmp_path)
+    async with rig.running():
+        await rig.settle()
+        rig.declare(source(mode="Frozen"))
+        await rig.settle(1)
+        rig.memory["mem"].set(service("web", "c"))
+        await rig.settle(3600)
+        assert rig.found() == ["web/a", "web/b"]
+    async with rig.running():
+        await rig.settle(3600)
+        assert rig.found() == ["web/a", "web/b"]
