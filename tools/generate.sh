@@ -10,5 +10,5 @@ for root in operator adapters; do
     done
 done
 
-echo "generate: crds/"
-.venv/bin/waypost crds --write crds
+echo "generate: crds/, docs/manifests.md"
+.venv/bin/python -m waypost.settings.schema crds docs/manifests.md

@@ -85,7 +85,7 @@ class Assembly:
         if good is not None and second.file == good.file != first.file:
             first, second = second, first
         self._refuse(
-            second, Fault(("metadata", "name"), f"{key[0]} {key[1]} is in {first.place} already: this is not read")
+            second, Fault(("metadata", "name"), f"{key[0]} {key[1]} is in {first.place} already; this one is not read")
         )
         return first
 

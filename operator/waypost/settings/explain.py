@@ -24,6 +24,7 @@ MAX_FAULTS = 20
 T = TypeVar("T")
 
 _LISTS = inspect.ListType | inspect.VarTupleType | inspect.SetType | inspect.FrozenSetType
+_PLACE = re.compile(r" - at `\$([^`]*)`\Z")
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
 
 
@@ -55,16 +56,23 @@ def convert(value: Any, to: type[T], path: Path) -> tuple[T | None, tuple[Fault,
         return msgspec.convert(value, to), ()
     except msgspec.ValidationError as error:
         found = tuple(islice(_faults(value, inspect.type_info(to), path), MAX_FAULTS))
-        return None, found or (_told(error, path),)
+        return None, found or (_told(error, value, path),)
 
 
-def _told(error: msgspec.ValidationError, path: Path) -> Fault:
-    """Return what msgspec, or a struct's own check, said."""
-    message, _, place = str(error).rpartition(" - at `$")
-    if not message:
-        return Fault(path, place.rstrip("`"))
-    steps = [name or (int(index) if index.isdigit() else index) for name, index in _STEP.findall(place.rstrip("`"))]
-    return Fault((*path, *(step for step in steps if step != "...")), message)
+def _told(error: msgspec.ValidationError, value: Any, path: Path) -> Fault:
+    """Return what msgspec, or a struct's own check, said; `field: …` at its beginning names a field there."""
+    message, place = (error.args[0], "")
+    if match := _PLACE.search(message):
+        message, place = message[: match.start()], match[1]
+    for name, index in _STEP.findall(place):
+        step = name or (int(index) if index.isdigit() else None)
+        if step is None:
+            break
+        path, value = (*path, step), value[step]
+    word, colon, rest = message.partition(": ")
+    if colon and isinstance(value, Mapping) and word in value:
+        return Fault((*path, word), rest)
+    return Fault(path, message)
 
 
 def _faults(value: Any, info: inspect.Type, path: Path) -> Iterator[Fault]:
