@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
@@ -47,6 +48,7 @@ class Ring:
         self._number = 0
         self._second = 0
         self._lines = 0
+        self.news = asyncio.Event()  # set at each change; who waits clears it first
 
     def applied(self, sink: str, step: Step, change: Change) -> None:
         """Take note of a change that the sink acknowledged."""
@@ -68,6 +70,7 @@ class Ring:
         self, sink: str, action: Literal["added", "changed", "removed", "refused"], step: Step, key: str, reason: str
     ) -> None:
         self._number += 1
+        self.news.set()
         now = self._wall()
         service = str(step.key.service)
         self._ring.append(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from waypost.engine.changes import Ring
 from waypost.engine.context import AdapterContext, Declared, FileCredentials
 from waypost.engine.holds import Holds
 from waypost.engine.leadership import Leadership
+from waypost.engine.paused import PausedFile
 from waypost.engine.policy import Policy, SinkSafety, SourceSafety
 from waypost.engine.publish import Far, Near
 from waypost.engine.reconcile import NO_OVERLAY, Overlay, Reconciler
@@ -73,11 +74,12 @@ class Engine:
         self.sources: dict[str, SourceRunner] = {}
         self.sinks: dict[str, SinkRunner] = {}
         self.warnings: dict[tuple[str, str], dict[str, str]] = {}  # (kind, name) → reason → message
-        self.paused: set[str] = set()  # sinks that a person paused
+        self.paused: set[str] = set(PausedFile(state_dir).load())  # sinks that a person paused
         self._declared: dict[str, Declared] = {}
         self._shared = Shared()
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._fenced: dict[str, int] = {}  # sink → the term in which another installation claimed it
+        self._again: set[str] = set()  # sinks whose runner begins anew
         self._changed = asyncio.Event()
         self._pending: Settings | None = None
         self._timer = asyncio.Event()
@@ -101,6 +103,9 @@ class Engine:
                     if self._pending is not None:
                         settings, self._pending = self._pending, None
                         await self._apply(settings, group)
+                    if self._again:
+                        again, self._again = self._again, set()
+                        await self._restart(again, group)
         finally:
             self._tasks.clear()
 
@@ -230,6 +235,18 @@ class Engine:
         else:
             self.sinks.pop(name, None)
             self.reconciler.forget_target(name)
+
+    async def _restart(self, names: Collection[str], group: asyncio.TaskGroup) -> None:
+        """Begin these sinks anew, as their mode is now."""
+        known = self.settings.sinks if self.settings is not None else {}
+        sinks = [known[name] for name in sorted(names) if name in known]
+        await self._stop([("sink", sink.name) for sink in sinks])
+        for sink in sinks:
+            self._know_sink(sink)
+        if sinks:
+            self.reconciler.reconsider_all()
+        for sink in sinks:
+            self._start(group, "sink", sink.name)
 
     async def _run_source(self, name: str) -> None:
         assert self.settings is not None
@@ -370,11 +387,24 @@ class Engine:
         self._nudge()
         return hold
 
+    def set_paused(self, name: str, paused: bool) -> None:  # noqa: FBT001 - what is wanted, not how
+        """Pause a sink (nothing is read or written) or let it go on; kept across restarts. KeyError: there is none."""
+        if self.settings is None or name not in self.settings.sinks:
+            raise KeyError(name)
+        if paused == (name in self.paused):
+            return
+        self.paused ^= {name}
+        PausedFile(self._state_dir).save(self.paused)
+        log.warning("sink=%s paused=%s", name, paused)
+        self._again.add(name)
+        self._changed.set()
+
     def settled(self) -> bool:
         """Say whether all sources have been read and all sinks are as wanted, as far as they may be written."""
         return (
             self.settings is not None
             and self._pending is None
+            and not self._again
             and all(view.complete or view.frozen for view in self.reconciler.views.values())
             and all(target.settled for target in self.reconciler.targets.values() if target.mode != "Paused")
         )

@@ -113,6 +113,10 @@ class Holds:
         """Return the pairs of a sink that wait now."""
         return [pair for group, pairs in self._waiting.items() if group[0] == sink for pair in pairs]
 
+    def waits(self, sink: str, pair: Pair) -> str | None:
+        """Say for which cause a pair waits now; None where it does not."""
+        return next((group[1] for group, pairs in self._waiting.items() if group[0] == sink and pair in pairs), None)
+
     def anything_waits(self, sink: str) -> bool:
         """Say whether any pair of the sink waits."""
         return any(pairs for group, pairs in self._waiting.items() if group[0] == sink)

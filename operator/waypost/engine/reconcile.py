@@ -380,6 +380,10 @@ class Reconciler(World):
 
     # --- for people
 
+    def places(self, registration: str) -> Collection[Place]:
+        """Return where a registration shows: its publications, each in its sink."""
+        return self._by_registration.get(registration, ())
+
     def shown(self, place: Place, instance: Instance) -> object:
         """Return what is published of an instance in a sink, or why nothing is (see publish.present)."""
         showing = self.showings[place]
