@@ -12,7 +12,7 @@ test:       # everything: servers, checks, tests
 	@sh tools/test.sh
 
 test-fast: env # the tests that need no server
-	@.venv/bin/pytest -q -rs -m 'not server'
+	@.venv/bin/pytest -q -rs -n auto --dist loadfile -m 'not server'
 
 check: env  # format, lint, types, layers, tree
 	@sh tools/check.sh
