@@ -46,19 +46,19 @@ class Seen(msgspec.Struct):
 
 
 class Baseline(msgspec.Struct):
-    """A node when it was read last: Consul's index, and the ids of our services there (compressed)."""
+    """A node when it was read last: Consul's index, and the ids of the services there (compressed)."""
 
     index: int
     ids: bytes
 
     @classmethod
     def of(cls, index: int, ids: Iterable[str]) -> Baseline:
-        """Pack the ids; they hold no line breaks (they are percent-encoded)."""
-        return cls(index, zlib.compress("\n".join(ids).encode(), 1))
+        """Pack the ids."""
+        return cls(index, zlib.compress(msgspec.json.encode(list(ids)), 1))
 
     def unpacked(self) -> set[str]:
         """Return the ids."""
-        return set(zlib.decompress(self.ids).decode().split("\n")) - {""}
+        return set(msgspec.json.decode(zlib.decompress(self.ids), type=list[str]))
 
 
 class Catalog:
@@ -105,7 +105,7 @@ class Catalog:
         response = _whole(await self._client.read(self.path(node), consistent=""))
         entries = response.decode(_services).services or []
         index = index_of(response)
-        self.baselines[node] = Baseline.of(index, (entry.id for entry in entries if self.owned(entry)))
+        self.baselines[node] = Baseline.of(index, (entry.id for entry in entries))
         return entries, index
 
     async def records(self, node: str) -> AsyncIterator[Observed]:

@@ -63,6 +63,7 @@ class Watching:
         self._own = own
         self._clock = clock
         self._random = chance
+        self._reading = asyncio.Semaphore(2)  # a node's answer can be a megabyte
 
     async def drift(self, mark: Mark) -> None:
         """Mark what others change, until cancelled. Raises AdapterError."""
@@ -74,25 +75,23 @@ class Watching:
             raise errors.exceptions[0] from None
 
     async def _follow(self, node: str, mark: Mark) -> None:
-        baseline = self._catalog.baselines.get(node)
-        index = baseline.index if baseline is not None else 0
+        index = 0  # the first answer comes at once; an index kept from before may be that of a state that was lost
         while True:
+            before = self._catalog.baselines.get(node)
             now = await self._next(node, index)
-            if now == index:
-                continue
-            first = index == 0 and node not in self._catalog.baselines
-            index = now
-            if first:
+            if now == index or (index == 0 and (before is None or now == before.index)):
+                index = now
                 continue
             await self._clock.sleep(self._random.uniform(0.01, 0.05))  # our own writes get to know their index
-            keys, size, index = await self._compare(node)
+            async with self._reading:
+                keys, size, index = await self._compare(node)
             if keys is None or keys:
                 mark(keys)
             pause = max(PAUSE_SECONDS, size * len(self._catalog.nodes) * PAUSE_PER_RECORD)
             await self._clock.sleep(min(pause, PAUSE_AT_MOST) * self._random.uniform(0.8, 1.2))
 
     async def _next(self, node: str, index: int) -> int:
-        """Return Consul's index once it is another one, or after the wait; 0 begins anew (Consul lost its state)."""
+        """Return Consul's index once it is another one, or after the wait; with index 0 at once."""
         wait = self._random.uniform(0.5, 1) * WAIT_SECONDS
         response = await self._client.read(
             self._catalog.path(node),
@@ -115,11 +114,7 @@ class Watching:
         known = before.unpacked()
         since = before.index if index >= before.index else 0
         changed = {
-            entry.id
-            for entry in entries
-            if entry.modify_index > since
-            and not self._own.wrote(entry.modify_index)
-            and (entry.id in known or self._catalog.owned(entry))
+            entry.id for entry in entries if entry.modify_index > since and not self._own.wrote(entry.modify_index)
         }
         prefix = f"{node}/"
         lost = {

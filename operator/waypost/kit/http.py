@@ -9,6 +9,7 @@ Never: proxy variables, cookies, `.netrc`, automatic redirects, decompression, o
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
@@ -26,6 +27,8 @@ from waypost.kit.tls import ClientTls, Tls
 __all__ = ["Http", "Response", "Stream", "Tls", "Unanswered", "base_url"]
 
 NO_HEADERS: Mapping[str, str] = {}
+# Before these versions a TLS connection that is closed waits for the other side, and aiohttp has to end it.
+ENDS_TLS_LATE = sys.version_info < (3, 12, 7) or (3, 13, 0) <= sys.version_info < (3, 13, 1)
 NOT_CONNECTED = (
     aiohttp.ClientConnectorError,
     aiohttp.ClientConnectorCertificateError,
@@ -83,7 +86,9 @@ class Http:
     async def __aenter__(self) -> Self:
         """Open the session; connects to nothing yet."""
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self._connections, ttl_dns_cache=10),
+            connector=aiohttp.TCPConnector(
+                limit=self._connections, ttl_dns_cache=10, enable_cleanup_closed=ENDS_TLS_LATE
+            ),
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
             auto_decompress=False,
@@ -101,6 +106,8 @@ class Http:
         if self._session is not None:
             await self._session.close()
             self._session = None
+            for _ in range(2):
+                await asyncio.sleep(0)  # the transports learn that they are closed
 
     def is_plaintext_remote(self) -> bool:
         """Return whether any address would carry a token in plain text beyond this machine."""
