@@ -118,7 +118,7 @@ class OutageConformance(SinkBench):
                 async with asyncio.timeout(self.bound):
                     while not marked.is_set():
                         await self.foreign(key)  # again: the first may have come before it listened
-                        await asyncio.wait([asyncio.ensure_future(_soon(marked))])
+                        await _soon(marked, min(0.5, self.bound / 5))
             except TimeoutError:
                 state = task.exception() if task.done() and not task.cancelled() else "it runs"
                 raise AssertionError(f"a change by others was not marked within {self.bound:g} s ({state})") from None
@@ -148,9 +148,9 @@ class OutageConformance(SinkBench):
             )
 
 
-async def _soon(event: asyncio.Event) -> None:
+async def _soon(event: asyncio.Event, seconds: float) -> None:
     try:
-        async with asyncio.timeout(0.5):
+        async with asyncio.timeout(seconds):
             await event.wait()
     except TimeoutError:
         return

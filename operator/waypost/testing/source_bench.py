@@ -25,12 +25,13 @@ class Supervised:
         self.errors: list[Exception] = []
         self.returned = 0
         self.starts: list[int] = []  # where in the recorder's events each call began
+        self.stopping = False  # a watch that swallows its cancellation must not be called again
         self._source = source
         self._ended = asyncio.Event()
 
     async def run(self) -> None:
         """Watch until cancelled, a tenth of a second between a call's end and the next."""
-        while True:
+        while not self.stopping:
             self.starts.append(len(self.recorder.events))
             try:
                 await self._source.watch(self.recorder)
@@ -110,8 +111,10 @@ class SourceBench:
             try:
                 yield supervised
             finally:
+                supervised.stopping = True
                 task.cancel()
-                await asyncio.wait([task])
+                _, pending = await asyncio.wait([task], timeout=5)
+                assert not pending, "watch is still there 5 s after it was cancelled"
 
     async def seen(self, watch: Supervised, name: str, count: int) -> Service:
         """Wait until the service has that many instances, and return it."""
