@@ -73,8 +73,10 @@ class Feed:
             began = self._clock.monotonic()
             try:
                 await self._live()
-            except (OSError, AdapterError, ValueError, TimeoutError) as error:
-                self._log.warning("the DNS process failed error=%s", error)
+            except AdapterError as error:
+                self._log.warning("the DNS process failed, it is started again error=%s", error)
+            except Exception:  # noqa: BLE001 - whatever it is, a server that is not started again answers nobody
+                self._log.warning("the DNS process cannot be kept running, it is started again", exc_info=True)
             finally:
                 self._pipe, self.process_id, self._loaded = None, None, 0
                 self.loaded.clear()
@@ -137,7 +139,8 @@ class Feed:
                 self._send([], answering=self._store.known)
         except Exception as error:
             self._log.warning("feeding the DNS process failed, it is started again error=%s", error)
-            pipe.transport.abort()
+            if not pipe.transport.is_closing():
+                pipe.transport.abort()
 
     def _send(self, changes: list[tuple[str, bytes | None]], *, answering: bool) -> int:
         """Send a frame, if there is a process; what is sent to none comes with the feeding of the next. Returns its number."""
@@ -183,7 +186,8 @@ class Feed:
 async def _stop(process: asyncio.subprocess.Process) -> None:
     """End the process: by the end of its input, then by force; and collect it, whatever comes."""
     assert process.stdin
-    process.stdin.transport.abort()
+    if not process.stdin.transport.is_closing():
+        process.stdin.transport.abort()
     try:
         async with asyncio.timeout(STOP_SECONDS):
             await process.wait()
