@@ -51,15 +51,20 @@ class Assembly:
         self._problems: list[Problem] = []
         self._last = Settings()
 
-    def settings(self, readings: Iterable[Reading], problems: Sequence[Problem], now: float) -> Settings:
-        """Return what is asked for; the same Settings where nothing changed. `problems` are those of the set."""
+    def settings(
+        self, readings: Iterable[Reading], problems: Sequence[Problem], now: float, *, still: bool = True
+    ) -> Settings:
+        """Return what is asked for; the same Settings where nothing changed. `problems` are those of the set.
+
+        `still` False: a file is being written, and what is absent may be in it.
+        """
         self._problems = list(problems)
         chosen = self._choose(readings)
         for key, document in chosen.items():
             if key[0] != ServiceRegistration.kind:
                 self._accept(key, document)
         self._register(chosen)
-        self._forget(chosen, now)
+        self._forget(chosen, now, still=still)
         self._last = self._settings()
         return self._last
 
@@ -162,7 +167,7 @@ class Assembly:
             for service in good.object.declared
         }
 
-    def _forget(self, chosen: Mapping[Key, Document], now: float) -> None:
+    def _forget(self, chosen: Mapping[Key, Document], now: float, *, still: bool) -> None:
         """Let go of what has been absent long enough from a set that was read whole."""
         self.wake = None
         if self._problems:
@@ -170,10 +175,10 @@ class Assembly:
             return
         absent = {key: self._absent.get(key, now) for key in self._good if key not in chosen}
         for key, since in list(absent.items()):
-            if now - since >= ABSENT_SECONDS:
+            if still and now - since >= ABSENT_SECONDS:
                 del self._good[key], absent[key]
         self._absent = absent
-        self.wake = min(absent.values()) + ABSENT_SECONDS if absent else None
+        self.wake = min(absent.values()) + ABSENT_SECONDS if absent and still else None
 
     def _settings(self) -> Settings:
         problems = sorted(self._problems)

@@ -69,7 +69,8 @@ class ManifestSet:
             self._look(path, file, now, wall, again=path in changed)
             if file.reading is not None:
                 readings.append(file.reading)
-        settings = self._assembly.settings(readings, self._problems, now)
+        still = self.wake is None  # else a file waits to be taken
+        settings = self._assembly.settings(readings, self._problems, now, still=still)
         self._wake_by(self._assembly.wake)
         return settings
 
