@@ -1,0 +1,240 @@
+"""How one registration stands: what it finds, what each of its sinks keeps, what is wrong. Reads only its own.
+
+The cost is in proportion to the registration's instances and records; nothing else is walked. The answer holds no time
+that moves by itself, so that it is equal as long as nothing happened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from waypost.model import PublicationKey, ServiceKey
+from waypost.settings.status import Condition, EntryStatus, RegistrationStatus, SourceStatus
+
+if TYPE_CHECKING:
+    from waypost.engine.engine import Engine
+    from waypost.engine.match import Compiled, EntryRule
+    from waypost.engine.publish import Showing
+    from waypost.engine.target import Target
+    from waypost.settings import ServiceRegistration
+
+__all__ = ["MOST_PROBLEMS", "is_stale", "standing"]
+
+MOST_PROBLEMS = 10
+MOST_TEXT = 1000
+
+_CONFLICT = "conflict: "  # how the writer begins the reason of a write that met a record of somebody else
+
+
+def standing(engine: Engine, key: str, now: float) -> RegistrationStatus | None:
+    """Return how `namespace/name` stands; None where nothing is known of it. `now` is monotonic."""
+    compiled = engine.reconciler.matcher.compiled.get(key)
+    faults = _faults(engine, key)
+    if compiled is None:
+        if not faults:
+            return None
+        refused = Condition("Accepted", "False", "Invalid", _short(faults[0]))
+        return RegistrationStatus(conditions=(refused,), problems=tuple(map(_short, faults[:MOST_PROBLEMS])))
+    registration = compiled.registration
+    missing = _missing(engine, registration)
+    sources = _sources(engine, compiled, now)
+    tally = _Problems()
+    sinks = tuple(_entry(engine, compiled, entry, tally) for entry in compiled.entries)
+    ready = sum(each.ready_instances for each in sources)
+    return RegistrationStatus(
+        observed_generation=registration.generation or 0,
+        conditions=tuple(_conditions(registration.generation or 0, faults, missing, sinks, ready)),
+        services=sum(each.services for each in sources),
+        instances=sum(each.instances for each in sources),
+        ready_instances=ready,
+        sources=sources,
+        sinks=sinks,
+        problems=tuple(map(_short, [*faults, *missing, *tally.texts()][:MOST_PROBLEMS])),
+    )
+
+
+def is_stale(engine: Engine, source: str, now: float) -> bool:
+    """Say whether a source was not heard of for longer than its `staleSeconds`. One that is frozen is never stale."""
+    view = engine.reconciler.views.get(source)
+    declared = engine.settings.sources.get(source) if engine.settings is not None else None
+    if view is None or declared is None or view.frozen:
+        return False
+    return view.last_read is None or now - view.last_read > declared.spec.safety.stale_seconds
+
+
+def _faults(engine: Engine, key: str) -> list[str]:
+    if engine.settings is None:
+        return []
+    mine = [p for p in engine.settings.problems if p.kind == "ServiceRegistration" and p.name == key]
+    return [str(problem) for problem in mine]
+
+
+def _missing(engine: Engine, registration: ServiceRegistration) -> list[str]:
+    """Say which sources and sinks it names that are not declared."""
+    settings = engine.settings
+    if settings is None:
+        return []
+    spec = registration.spec
+    named = [("sources", each.name, "ServiceSource", each.source_ref.name, settings.sources) for each in spec.sources]
+    named += [("sinks", each.name, "ServiceSink", each.sink_ref.name, settings.sinks) for each in spec.sinks]  # type: ignore[misc]
+    return [
+        f"{word} entry `{entry}`: there is no {kind} `{name}`; declare it or correct the name"
+        for word, entry, kind, name, declared in named
+        if name not in declared
+    ]
+
+
+def _conditions(
+    generation: int, faults: list[str], missing: list[str], sinks: tuple[EntryStatus, ...], ready: int
+) -> Iterable[Condition]:
+    def condition(type_: str, no: str, message: str) -> Condition:
+        status = "False" if no else "True"
+        return Condition(type_, status, no or type_, _short(message), observed_generation=generation)  # type: ignore[arg-type]
+
+    waiting = next((sink for sink in sinks if not sink.programmed), None)
+    yield condition(
+        "Accepted", "Invalid" if faults else "", f"the former version is in force: {faults[0]}" if faults else ""
+    )
+    yield condition("ResolvedRefs", "NotFound" if missing else "", missing[0] if missing else "")
+    yield condition(
+        "Programmed", "Pending" if waiting else "", f"sinks entry `{waiting.name}`: {waiting.reason}" if waiting else ""
+    )
+    if waiting or missing or faults:
+        yield condition("Ready", "NotProgrammed" if waiting else "NotResolved" if missing else "NotAccepted", "")
+    else:
+        yield condition("Ready", "" if ready else "NoReadyInstances", "" if ready else "no instance is ready")
+    if held := sum(sink.held for sink in sinks):
+        yield Condition("Held", "True", "Held", f"{held} changes wait for a person", generation)
+    if conflicting := sum(sink.conflicting for sink in sinks):
+        yield Condition(
+            "Conflicted", "True", "Conflicted", f"{conflicting} names or records are held by others", generation
+        )
+
+
+# --- what it finds
+
+
+def _sources(engine: Engine, compiled: Compiled, now: float) -> tuple[SourceStatus, ...]:
+    reconciler = engine.reconciler
+    shown: dict[str, dict[ServiceKey, Showing | None]] = {rule.name: {} for rule in compiled.sources}
+    for place in reconciler.places(compiled.key):
+        showing = reconciler.showings[place]
+        shown.setdefault(showing.rule.name, {})[place[1].service] = showing
+    found = []
+    for rule in compiled.sources:
+        view = reconciler.views.get(rule.source)
+        services = shown[rule.name]
+        if view is not None and not services and rule.exact is not None and rule.exact in view.services:
+            services[rule.exact] = None
+        instances = ready = 0
+        for key, found_as in services.items():
+            known = view.services.get(key) if view is not None else None
+            for instance in known.instances.values() if known is not None else ():
+                instances += 1
+                fails = found_as is not None and reconciler.verdict(found_as, instance) is False
+                ready += instance.readiness == "ready" and not fails
+        stale = is_stale(engine, rule.source, now)
+        found.append(SourceStatus(rule.name, len(services), instances, ready, stale))
+    return tuple(found)
+
+
+# --- what its sinks keep
+
+
+class _Problems:
+    """Problems that many instances share are one line."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[str, str], list[str]] = {}
+
+    def add(self, entry: str, instance: str, reason: str) -> None:
+        self._found.setdefault((entry, reason), []).append(instance)
+
+    def texts(self) -> Iterable[str]:
+        for (entry, reason), instances in sorted(self._found.items()):
+            named = sorted(filter(None, instances))
+            more = f" and {len(named) - 1} more" if len(named) > 1 else ""
+            of = f" instance {named[0]}{more}:" if named else ""
+            yield f"sinks entry `{entry}`:{of} {reason}"
+
+
+def _entry(engine: Engine, compiled: Compiled, entry: EntryRule, tally: _Problems) -> EntryStatus:
+    target = engine.reconciler.targets.get(entry.sink)
+    if target is None:
+        return EntryStatus(entry.name, reason=f"there is no ServiceSink `{entry.sink}`")
+    keys = {
+        key for name, key in engine.reconciler.places(compiled.key) if name == target.name and key.entry == entry.name
+    }
+    keys.update(key for key in target.ledger.by_registration.get(compiled.key, ()) if key.entry == entry.name)
+    records = pending = failed = held = conflicting = 0
+    for key in sorted(keys):
+        shelf = target.ledger.shelves.get(key)
+        mine = shelf.instances if shelf is not None else {}
+        records += sum(len(found) if isinstance(found, tuple) else 1 for found in mine.values())
+        pending += _pending(engine, target, key, mine)
+        held += sum(_is_held(engine, target, key, instance) for instance in mine)
+        names, refused = _conflicts(engine, target, key)
+        conflicting += names
+        wrong = {**target.problems.get(key, {}), **target.failed.get(key, {})}
+        for instance, reason in wrong.items():
+            tally.add(entry.name, instance, reason)
+            if reason.startswith(_CONFLICT):
+                conflicting += 1
+            elif reason not in refused:
+                failed += 1
+    reason = _reason(target, conflicting, failed, held, pending)
+    return EntryStatus(entry.name, records, pending, failed, held, conflicting, not reason, _short(reason))
+
+
+def _pending(engine: Engine, target: Target, key: PublicationKey, kept: Mapping[str, object]) -> int:
+    """Return how many instances are to be looked at or written."""
+    instances = engine.reconciler.all_instances(key) | kept.keys()
+    if target.mode != "Apply":
+        return sum((key, instance) in target.planned for instance in instances)
+    waiting = set(target.waiting.get(key, ()))
+    if key in target.dirty:
+        marked = target.dirty[key]
+        waiting |= instances if marked is None else marked
+    return len(waiting) or int(key in target.busy)
+
+
+def _is_held(engine: Engine, target: Target, key: PublicationKey, instance: str) -> bool:
+    if target.mode != "Apply":
+        planned = target.planned.get((key, instance))
+        return planned is not None and planned.hold is not None
+    return engine.holds.waits(target.name, (key, instance)) is not None
+
+
+def _conflicts(engine: Engine, target: Target, key: PublicationKey) -> tuple[int, set[str]]:
+    """Return how many of a publication's names others hold, and the reasons as the plan words them."""
+    showing = engine.reconciler.showing(target.name, key)
+    if showing is None or showing.refused:
+        return 0, set()
+    reasons = [target.names.conflict(key, name.name) for name in showing.publication.names]
+    found = {reason for reason in reasons if reason is not None}
+    return len(found), found
+
+
+def _reason(target: Target, conflicting: int, failed: int, held: int, pending: int) -> str:
+    """Say why the sink has not all that it should have; "" where it has."""
+    condition = target.condition
+    if not condition.ok:
+        return f"the sink is not written to: {condition.reason}{f': {condition.message}' if condition.message else ''}"
+    if condition.reason == "Standby":
+        return "another process leads and writes"
+    if target.mode != "Apply":
+        return f"the sink's mode is {target.mode}: nothing is written"
+    if not target.loaded:
+        return "what the sink holds is being read"
+    counts = {
+        "names or records held by others": conflicting,
+        "cannot be written": failed,
+        "wait for a person": held,
+        "to be written": pending,
+    }
+    return ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= MOST_TEXT else f"{text[: MOST_TEXT - 1]}…"
