@@ -22,10 +22,11 @@ MAX_KEPT = 32 * 1024 * 1024  # octets of answers and questions
 class Responder:
     """`kept[query without its id]()` gives the next answer without its id; `udp` and `tcp` make what is not there."""
 
-    def __init__(self, answers: Answers) -> None:
+    def __init__(self, answers: Answers, limit: int = MAX_KEPT) -> None:
         self.answers = answers
+        self._limit = limit
         self.kept: dict[bytes, Callable[[], bytes]] = {}
-        self.room = MAX_KEPT
+        self.room = limit
         self._nodes: set[Node] = set()
         self._others: set[bytes] = set()
 
@@ -70,7 +71,7 @@ class Responder:
             self._nodes.discard(node)
         self._drop(self._others)
         if not self.kept:
-            self.room = MAX_KEPT
+            self.room = self._limit
 
     def clear(self) -> None:
         """Drop all."""
@@ -79,7 +80,7 @@ class Responder:
         for node in self._nodes:
             node.cached.clear()
         self._nodes.clear()
-        self.room = MAX_KEPT
+        self.room = self._limit
 
     def _drop(self, keys: set[bytes]) -> None:
         for key in keys:
