@@ -51,7 +51,7 @@ async def open_sink(config: EtcdConfig, context: Context) -> AsyncIterator[Sink]
         if (error.name or "").split(".")[0] not in {"grpc", "google"}:
             raise
         raise PermanentError(
-            f"the sink type `etcd` needs the package that brings `{error.name}`: pip install 'waypost[etcd]'"
+            f"the sink type `etcd` needs grpcio and protobuf; `{error.name}` is missing: pip install 'waypost[etcd]'"
         ) from None
     async with EtcdSink.opened(config, context) as sink:
         yield sink

@@ -180,7 +180,7 @@ class EtcdSink:
         base = f"{self._prefix}/{segment(self._environment)}/".encode()
         at, end = base, wire.successor(base)
         while True:
-            answer, _ = await self._client.range(rpc.RangeRequest(key=at, range_end=end, limit=1, keys_only=True))
+            answer = await self._client.range(rpc.RangeRequest(key=at, range_end=end, limit=1, keys_only=True))
             if not answer.kvs:
                 return
             key = answer.kvs[0].key

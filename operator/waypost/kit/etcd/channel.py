@@ -21,6 +21,7 @@ _OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.enable_retries", 0),  # whether a request may be sent twice is for the caller to say
     ("grpc.keepalive_time_ms", PING_EVERY * 1000),
     ("grpc.keepalive_timeout_ms", PING_ANSWER * 1000),
+    ("grpc.http2.ping_timeout_ms", PING_ANSWER * 1000),  # else a minute, whatever the line above says
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.max_receive_message_length", LARGEST_ANSWER),
     ("grpc.max_send_message_length", LARGEST_ANSWER),

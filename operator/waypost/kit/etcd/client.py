@@ -19,12 +19,13 @@ from waypost.adapter import AdapterError, Credentials, PermanentError
 from waypost.kit.etcd import rpc_pb2 as rpc
 from waypost.kit.etcd.channel import Keys, keys, open_channel
 from waypost.kit.etcd.endpoint import Endpoint
-from waypost.kit.etcd.faults import Refused, StaleToken, Uncertain, Unreached, fault
+from waypost.kit.etcd.faults import Denied, Refused, StaleToken, Uncertain, Unreached, fault
 
 __all__ = ["Client", "Link"]
 
 T = TypeVar("T")
-Metadata = tuple[tuple[str, str], ...]
+# A member cut off from its cluster then refuses at once, and ends its watches.
+REQUIRE_LEADER: tuple[tuple[str, str], ...] = (("hasleader", "true"),)
 
 
 class Link:
@@ -34,8 +35,7 @@ class Link:
         """Make the calls of the channel; nothing is sent yet."""
         self.endpoint = endpoint
         self.keys = keys
-        self.metadata: Metadata = ()
-        self.cluster = 0
+        self.metadata = REQUIRE_LEADER
         self.users = 0
         self.retired = False
         self._channel = channel
@@ -63,19 +63,20 @@ class Link:
 
     async def greet(self, connect_seconds: float, seconds: float) -> None:
         """Connect, and see that the member can serve; then authenticate where a user is given."""
-        status = await self.ask(self._status, rpc.StatusRequest(), connect_seconds)
-        if status.isLearner:
-            raise Refused(f"etcd {self.endpoint.url}: is a learner, which serves no clients yet")
-        if not status.leader:
-            raise Refused(f"etcd {self.endpoint.url}: has no leader (cut off from its cluster, or an election is on)")
-        self.cluster = status.header.cluster_id
+        try:
+            status = await self.ask(self._status, rpc.StatusRequest(), connect_seconds)
+        except Denied:
+            pass  # it is there; with authentication on, only root may ask more
+        else:
+            if status.isLearner:
+                raise Unreached(f"etcd {self.endpoint.url}: is a learner, which serves no clients yet")
         await self.authenticate(seconds)
 
     async def authenticate(self, seconds: float) -> None:
         """Get a token, where a user is given. A cluster with authentication off is served without."""
         if self.keys.username is None or self.keys.password is None:
             return
-        self.metadata = ()
+        self.metadata = REQUIRE_LEADER
         request = rpc.AuthenticateRequest(name=self.keys.username, password=self.keys.password)
         try:
             answer = await self.ask(self._authenticate, request, seconds)
@@ -83,7 +84,7 @@ class Link:
             if "authentication is not enabled" in str(refused):
                 return
             raise
-        self.metadata = (("token", answer.token),)
+        self.metadata = (*REQUIRE_LEADER, ("token", answer.token))
 
     async def close_if_idle(self) -> None:
         """Close the connection once it is retired and its last user has gone."""
@@ -122,11 +123,12 @@ class Client:
         if self._link is not None:
             await self.retire(self._link)
 
-    async def range(self, request: rpc.RangeRequest) -> tuple[rpc.RangeResponse, int]:
-        """Read, at another member where one fails; the answer and the cluster's id."""
+    async def range(self, request: rpc.RangeRequest) -> rpc.RangeResponse:
+        """Read, at another member where one fails."""
 
-        async def ask(link: Link) -> tuple[rpc.RangeResponse, int]:
-            return await link.ask(link.range, request, self.call_seconds), link.cluster
+        async def ask(link: Link) -> rpc.RangeResponse:
+            answer: rpc.RangeResponse = await link.ask(link.range, request, self.call_seconds)
+            return answer
 
         return await self._ask(ask, (Unreached, Uncertain))
 

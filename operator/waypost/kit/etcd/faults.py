@@ -1,12 +1,13 @@
 """What went wrong with a call, in Waypost's errors: which endpoint, what it said, whether the request may have acted.
 
     AdapterError
-    ├── Unreached       no connection: nothing was sent
+    ├── Unreached       no connection, or to a member that cannot serve: nothing took effect, another may do it
     ├── Refused         the member said no; nothing took effect
     ├── Uncertain       the request was sent and no answer came: it may or may not have taken effect
     ├── Compacted       the revision asked for is no longer kept: read again from the present
     └── TooLarge        the answer is larger than we take, or the request than etcd takes
-    PermanentError      a person must act: credentials, permissions, an API that is not there
+    PermanentError      a person must act: an API that is not there, a request that cannot be
+    └── Denied          credentials or permissions
 
 No message repeats a request, so none can hold a value or a password.
 """
@@ -17,7 +18,18 @@ import grpc
 
 from waypost.adapter import AdapterError, PermanentError
 
-__all__ = ["Compacted", "Refused", "StaleToken", "TooLarge", "Uncertain", "Unreached", "fault", "refusal", "spoken"]
+__all__ = [
+    "Compacted",
+    "Denied",
+    "Refused",
+    "StaleToken",
+    "TooLarge",
+    "Uncertain",
+    "Unreached",
+    "fault",
+    "refusal",
+    "spoken",
+]
 
 _STALE = ("invalid auth token", "revision of auth store is old")
 _DENIED = {
@@ -29,15 +41,19 @@ _DENIED = {
 
 
 class Unreached(AdapterError):
-    """No connection was made, so nothing was sent."""
+    """No connection was made, or the member cannot serve (no leader, a learner): nothing took effect."""
 
 
 class Refused(AdapterError):
-    """The member refused the request before it did anything: too busy, out of space, still learning."""
+    """The member refused the request before it did anything: too busy, out of space."""
 
 
 class Uncertain(AdapterError):
     """The request was sent and no answer came: it may have taken effect, or may yet."""
+
+
+class Denied(PermanentError):
+    """Who we are, or say that we are, may not do this."""
 
 
 class Compacted(AdapterError):
@@ -74,8 +90,8 @@ def fault(code: grpc.StatusCode, details: str | None, endpoint: str) -> AdapterE
     told = f"etcd {endpoint}: {said}"
     status = grpc.StatusCode
     if code is status.UNAVAILABLE:
-        # gRPC's own words for a request that never got a connection; all else may have come after it was sent
-        return Unreached(told) if said.startswith("failed to connect") else Uncertain(told)
+        # gRPC's words for a request that got no connection, and etcd's before it looks at one; the rest may have acted.
+        return Unreached(told) if said.startswith(("failed to connect", "etcdserver: no leader")) else Uncertain(told)
     if code is status.DEADLINE_EXCEEDED:
         return Uncertain(f"etcd {endpoint}: no answer in time")
     if (known := refusal(said, endpoint)) is not None:
@@ -96,7 +112,9 @@ def fault(code: grpc.StatusCode, details: str | None, endpoint: str) -> AdapterE
         return PermanentError(f"{told}; this is no etcd with the API of version 3, or an older one than 3.4")
     if code in {status.UNAUTHENTICATED, status.PERMISSION_DENIED}:
         return PermanentError(told)
-    return Refused(told) if code is status.FAILED_PRECONDITION else Uncertain(told)
+    if code is status.FAILED_PRECONDITION:
+        return Unreached(told) if "learner" in said else Refused(told)
+    return Uncertain(told)
 
 
 def refusal(said: str, endpoint: str) -> AdapterError | None:
@@ -105,5 +123,5 @@ def refusal(said: str, endpoint: str) -> AdapterError | None:
         return StaleToken(f"etcd {endpoint}: {said}")
     for words, told in _DENIED.items():
         if words in said:
-            return PermanentError(f"etcd {endpoint}: {told}")
+            return Denied(f"etcd {endpoint}: {told}")
     return None

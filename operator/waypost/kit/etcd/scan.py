@@ -36,16 +36,16 @@ async def scan(client: Client, key: bytes, end: bytes) -> AsyncGenerator[tuple[i
     while more:
         request = rpc.RangeRequest(key=key, range_end=end, limit=limit, revision=revision)
         try:
-            answer, asked = await client.range(request)
+            answer = await client.range(request)
         except TooLarge:
             if limit > 1:
                 limit = max(1, limit // 8)
                 continue
             request.keys_only = True
-            answer, asked = await client.range(request)
+            answer = await client.range(request)
         if not revision:
-            revision, cluster = answer.header.revision, asked
-        elif asked != cluster:
+            revision, cluster = answer.header.revision, answer.header.cluster_id
+        elif answer.header.cluster_id != cluster:
             raise AdapterError("etcd: the endpoints are members of different clusters; no complete view can be had")
         page, more = answer.kvs, answer.more
         if page:

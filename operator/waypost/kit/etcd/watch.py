@@ -2,7 +2,7 @@
 
 The stream is resumed at the last event's revision + 1 (never at a header's: events of that revision may still be on
 their way), over cut connections and from member to member. A hung member is noticed by gRPC's keepalive, one without a
-leader by etcd's own check (`hasleader`), and progress notifications move an idle watch on, so that it is not resumed
+leader by etcd's own check (REQUIRE_LEADER), and progress notifications move an idle watch on, so that it is not resumed
 at a revision long compacted.
 """
 
@@ -43,7 +43,7 @@ async def watch(client: Client, key: bytes, end: bytes, revision: int = 0) -> As
         heard = False
         try:
             async with client.link() as link:
-                call = link.watch(metadata=(*link.metadata, ("hasleader", "true")))
+                call = link.watch(metadata=link.metadata)
                 try:
                     revision = await _begin(client, link, call, key, end, revision)
                     yield Events((), revision)
