@@ -1,4 +1,7 @@
-"""Manifests are followed on a real file system. The feed looks by itself once a minute here: what is seen sooner was noticed."""
+"""Manifests are followed on a real file system.
+
+The feed looks by itself once a minute here: what is seen sooner was noticed.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,8 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
-from tests.settings.test_manifests import DECLARED, REGISTRATION, SINK
 
+from tests.settings.test_manifests import DECLARED, REGISTRATION, SINK
 from waypost.kit.clock import LoopClock
 from waypost.settings import FileFeed, Settings, TypesOf, notices
 

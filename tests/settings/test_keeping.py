@@ -6,9 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings as hypothesis, strategies as st
-from tests.settings.test_manifests import ALL, DECLARED, REGISTRATION, SINK, SOURCE, STATIC
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis
+from hypothesis import strategies as st
 
+from tests.settings.test_manifests import ALL, DECLARED, REGISTRATION, SINK, SOURCE, STATIC
 from waypost.settings import Settings, TypesOf
 from waypost.settings.folder import DOUBT_SECONDS, QUIET_SECONDS, ManifestSet
 
@@ -104,7 +106,8 @@ def test_an_unreadable_file_keeps_its_last_good_form_and_the_others_go_on(broken
     disk.write("a.yaml", broken)
     disk.write("b.yaml", SINK + "  mode: Paused\n")
     for _ in range(5):
-        settings = disk.read(3)
+        disk.read(3)
+    settings = disk.read()
     assert not settings.complete
     assert settings.registrations["shop/web"] is first.registrations["shop/web"]
     assert settings.sinks["consul-prod"].spec.mode == "Paused"
@@ -140,8 +143,8 @@ def test_a_registration_that_comes_back_in_time_was_never_gone(disk: Disk) -> No
     disk.read(1.9)
     disk.write("c.yaml", REGISTRATION)
     for _ in range(3):
-        settings = disk.read(1)
-    assert settings.registrations["shop/web"] is first.registrations["shop/web"]
+        disk.read(1)
+    assert disk.read().registrations["shop/web"] is first.registrations["shop/web"]
 
 
 def test_what_has_moved_to_a_file_that_is_still_being_written_does_not_go(disk: Disk) -> None:
@@ -255,7 +258,8 @@ def test_of_two_documents_of_one_object_the_one_in_force_stays(disk: Disk) -> No
     (problem,) = settings.problems
     folder = disk.folder
     assert str(problem) == (
-        f"{folder}/a.yaml:3: metadata.name: ServiceRegistration shop/web is in {folder}/m.yaml:1 already; this one is not read"
+        f"{folder}/a.yaml:3: metadata.name: ServiceRegistration shop/web is in {folder}/m.yaml:1 already; "
+        "this one is not read"
     )
 
 

@@ -1,4 +1,6 @@
-"""Good manifests are read as they are meant; of a bad one every fault is told with file, line, field and what is allowed."""
+"""Good manifests are read as they are meant; of a bad one every fault is told: file, line, field and what is allowed."""
+
+# ruff: noqa: E501, ISC004 - a message stands here as a person sees it, in one line where it can
 
 from __future__ import annotations
 
@@ -63,7 +65,7 @@ spec:
   sinks:
   - {name: consul, sinkRef: {name: consul-prod}}
 """
-ALL = "---\n".join((SOURCE, STATIC, SINK, REGISTRATION, DECLARED))
+ALL = f"{SOURCE}---\n{STATIC}---\n{SINK}---\n{REGISTRATION}---\n{DECLARED}"
 
 
 def read(folder: Path, text: str, types: Types) -> Settings:

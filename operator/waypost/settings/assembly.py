@@ -49,6 +49,9 @@ class Assembly:
         self._good: dict[Key, _Good] = {}
         self._absent: dict[Key, float] = {}
         self._problems: list[Problem] = []
+        self._given: list[Problem] = []
+        self._readings: list[Reading] = []
+        self._of: tuple[Mapping[str, str], Mapping[str, str]] = ({}, {})
         self._last = Settings()
 
     def settings(
@@ -58,7 +61,10 @@ class Assembly:
 
         `still` False: a file is being written, and what is absent may be in it.
         """
-        self._problems = list(problems)
+        readings, given = list(readings), list(problems)
+        if not self._absent and given == self._given and _same(readings, self._readings):
+            return self._last
+        self._readings, self._given, self._problems = readings, given, list(given)
         chosen = self._choose(readings)
         for key, document in chosen.items():
             if key[0] != ServiceRegistration.kind:
@@ -117,7 +123,17 @@ class Assembly:
         objects = [good.object for good in self._good.values()]
         sources = {each.name: each.spec.type for each in objects if isinstance(each, ServiceSource)}
         sinks = {each.name: each.spec.type for each in objects if isinstance(each, ServiceSink)}
-        waiting = [key for key, document in chosen.items() if isinstance(document.decoded.object, ServiceRegistration)]
+        settled = self._of == (sources, sinks)
+        self._of = (sources, sinks)
+        waiting = []
+        for key, document in chosen.items():
+            if not isinstance(plain := document.decoded.object, ServiceRegistration):
+                continue
+            good = self._good.get(key)
+            if settled and good is not None and good.plain is plain:
+                good.file = document.file
+            else:
+                waiting.append(key)
         for last in (False, True):  # who takes a service over waits for who gives it up
             declaring = self._declaring(chosen)
             waiting = [
@@ -194,6 +210,10 @@ class Assembly:
             not problems,
         )
         return self._last if made == self._last else made
+
+
+def _same(readings: Sequence[Reading], former: Sequence[Reading]) -> bool:
+    return len(readings) == len(former) and all(one is other for one, other in zip(readings, former, strict=True))
 
 
 def _immutable(former: Kind, made: Kind) -> Fault | None:
