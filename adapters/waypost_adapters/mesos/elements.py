@@ -26,11 +26,12 @@ MOST_DEPTH = 16  # of objects around the elements
 INCOMPLETE = -1
 
 _RAW: msgspec.json.Decoder[msgspec.Raw] = msgspec.json.Decoder(msgspec.Raw)
+_TEXT = msgspec.json.Decoder(str)
 _TRAILING = re.compile(r"trailing characters \(byte (\d+)\)")
 _SPACE = re.compile(rb"[ \t\r\n]*")
-_KEY = re.compile(rb'"((?:[^"\\]++|\\.)*+)"[ \t\r\n]*:', re.DOTALL)
+_KEY = re.compile(rb'("(?:[^"\\]++|\\.)*+")[ \t\r\n]*:', re.DOTALL)
 _TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|["{}\[\]]', re.DOTALL)
-_SCALAR = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[^\s,"{}\[\]]++', re.DOTALL)
+_SCALAR = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[-+.0-9A-Za-z]++', re.DOTALL)
 
 
 class Broken(msgspec.Struct, frozen=True):
@@ -60,7 +61,7 @@ class Elements:
 
     def __init__(self, wanted: Mapping[str, msgspec.json.Decoder[Any]]) -> None:
         self._wanted = wanted
-        self._end = end_by_msgspec if end_by_msgspec(b"{} ", 0) == 2 else end_by_scanning
+        self._end = end_by_msgspec if end_by_msgspec(b"{},", 0) == 2 else end_by_scanning
         self._rest = b""
         self._due = _Due.VALUE
         self._depth = 0  # of open objects
@@ -130,8 +131,13 @@ class Elements:
         if text[at] != 0x22:
             raise _malformed("no key where one is due")
         if match := _KEY.match(text, at):
-            self._name, self._due = match[1].decode(errors="replace"), _Due.VALUE
+            try:
+                self._name, self._due = _TEXT.decode(match[1]), _Due.VALUE
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                raise _malformed("a key that is no text") from None
             return match.end()
+        if (key := _SCALAR.match(text, at)) is not None and _past_space(text, key.end()) < len(text):
+            raise _malformed("a key without its colon")
         if len(text) - at > MOST_KEY:
             raise _malformed(f"a key of more than {MOST_KEY} bytes")
         return INCOMPLETE
@@ -159,15 +165,15 @@ def end_by_msgspec(text: bytes, at: int) -> int:
         _RAW.decode(memoryview(text)[at:])
     except msgspec.DecodeError as error:
         if match := _TRAILING.search(str(error)):
-            return at + int(match[1])
+            return at + int(match[1]) - 1  # it counts the byte that should not be there
         if "truncated" in str(error):
             return INCOMPLETE
-        raise _malformed("a value that is none") from None
+        return end_by_scanning(text, at)  # a number cut short looks like none; what is broken fails where it is decoded
     return INCOMPLETE
 
 
 def end_by_scanning(text: bytes, at: int) -> int:
-    """Do the same by matching brackets; what is between them is not looked at."""
+    """Return the same by matching brackets; what is between them is not looked at."""
     if text[at] not in b"{[":
         match = _SCALAR.match(text, at)
         if match is None and text[at] != 0x22:

@@ -78,6 +78,7 @@ class Inventory:
             del self._agents[agent]
         self._viewing = False
         self._ended.clear()
+        self.waiting = dict(self.waiting)  # one that was large stays so, even empty
 
     def begin_agents(self) -> None:
         """A list of all agents begins; its request has not been sent yet."""
@@ -127,7 +128,7 @@ class Inventory:
         if known is None:
             return False
         known.view = self._view
-        known.container = mapping.container_addresses((update.status,)) or known.container
+        known.container = self._interned.value(mapping.container_addresses((update.status,))) or known.container
         self._settle(known, msgspec.structs.replace(known.instance, readiness=state))
         return True
 

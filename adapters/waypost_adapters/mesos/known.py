@@ -52,7 +52,7 @@ def read(id: str, task: wire.Task, view: int, naming: Naming, interned: Interned
         interned.value(name),
         interned.value(task.framework_id.value),
         interned.value(task.agent_id.value if task.agent_id else ""),
-        mapping.container_addresses(task.statuses),
+        interned.value(mapping.container_addresses(task.statuses)),
         mapping.host_ports(task),
         checked,
         view,
