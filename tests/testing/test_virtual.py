@@ -87,7 +87,7 @@ def test_who_waits_for_what_never_comes_is_told() -> None:
 
 def test_a_program_that_spins_is_ended() -> None:
     async def spin() -> None:
-        while True:
+        while True:  # noqa: ASYNC110 - that is the point
             await asyncio.sleep(0)
 
     with pytest.raises(OutOfBounds, match="more steps"):
@@ -96,7 +96,7 @@ def test_a_program_that_spins_is_ended() -> None:
 
 def test_a_program_that_never_ends_is_ended() -> None:
     async def tick() -> None:
-        while True:
+        while True:  # noqa: ASYNC110 - that is the point
             await asyncio.sleep(10)
 
     with pytest.raises(OutOfBounds, match="more than 1000 virtual seconds"):
