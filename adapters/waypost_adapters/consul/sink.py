@@ -43,17 +43,13 @@ class ConsulSink:
 
     def __init__(self, config: Config, context: Context, http: Http) -> None:
         client = Client(http, config.datacenter)
+        self.limits = Limits(records=31, bytes=writing.MAX_BYTES)  # of Consul before 1.14; the claim finds out
         self._nodes = config.nodes
         self._catalog = Catalog(client, context.owner, config.nodes)
         self._stamps = Stamps(client, context.owner, config.nodes)
         own = Own()
         self._writing = writing.Writing(client, self._stamps, self._catalog, own)
         self._watching = Watching(client, self._catalog, own, context.clock, context.random)
-
-    @property
-    def limits(self) -> Limits:
-        """What this Consul takes: known after the claim, careful before."""
-        return writing.limits(self._catalog.operations)
 
     def render(
         self, publication: Publication, instances: Sequence[PublishedInstance]
@@ -65,7 +61,7 @@ class ConsulSink:
 
     async def claim(self, environment: str, owner: str, past: int = 0) -> Fence | None:
         fence = await self._stamps.claim(environment, past)
-        await self._writing.prepare()
+        self.limits = await self._writing.prepare()
         return fence
 
     async def advance(self, fence: Fence) -> Fence:

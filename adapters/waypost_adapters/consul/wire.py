@@ -123,14 +123,18 @@ def transaction(operations: Iterable[bytes]) -> bytes:
     return b"[%b]" % b",".join(operations)
 
 
-def write(node: str, service_id: str, content: bytes, index: int) -> bytes:
-    """Set a service and its check: with index 0 where neither is there, else where the service is as it was read."""
+def write(node: str, service_id: str, service: str, content: bytes, index: int) -> bytes:
+    """Set a service and its check: with index 0 where neither is there, else where the service is as it was read.
+
+    The check names its service, because that is what the token must have the permission for.
+    """
     body, _, status = content.rpartition(b" ")
-    name, ident = _encode(node), _encode(service_id)
+    host, ident, name = _encode(node), _encode(service_id), _encode(service)
     return b"%b,%b" % (
-        b'{"Service":{"Verb":"cas","Node":%b,"Service":%b,"ModifyIndex":%d}}}' % (name, body[:-1], index),
-        b'{"Check":{"Verb":"%b","Check":{"Node":%b,"CheckID":%b,"Name":"Waypost","Status":"%b","ServiceID":%b}}}'
-        % (b"set" if index else b"cas", name, _encode(check_id(service_id)), status, ident),
+        b'{"Service":{"Verb":"cas","Node":%b,"Service":%b,"ModifyIndex":%d}}}' % (host, body[:-1], index),
+        b'{"Check":{"Verb":"%b","Check":{"Node":%b,"CheckID":%b,"Name":"Waypost","Status":"%b","ServiceID":%b,'
+        b'"ServiceName":%b}}}'
+        % (b"set" if index else b"cas", host, _encode(check_id(service_id)), status, ident, name),
     )
 
 

@@ -20,7 +20,9 @@ from waypost_adapters.consul.render import split_key
 from waypost_adapters.consul.stamp import Stamps
 from waypost_adapters.consul.watching import Own
 
-__all__ = ["Writing", "limits"]
+__all__ = ["MAX_BYTES", "Writing"]
+
+MAX_BYTES = 400_000  # of contents in a transaction, whose limit is 512 KiB by default
 
 TRIES = 4  # of one record that others change while it is written
 ROUNDS = 16  # of a whole batch: each names one more kind of refusal
@@ -47,11 +49,6 @@ class _Refusal(msgspec.Struct):
     check_only: bool  # the service could be written; its check could not
 
 
-def limits(operations: int) -> Limits:
-    """Return what fits into a transaction of so many operations: the fence, then a service and its check each."""
-    return Limits(records=(operations - 1) // 2, bytes=400_000, in_flight=4)
-
-
 class Writing:
     """Writes for one owner."""
 
@@ -64,10 +61,11 @@ class Writing:
         self._ours = frozenset(catalog.nodes)
         self._making = asyncio.Lock()
 
-    async def prepare(self) -> None:
+    async def prepare(self) -> Limits:
         """Learn how many operations this server takes, and which of our nodes are there."""
         self._catalog.operations = 128 if await self._takes(128) else 64
         self._known = await self._catalog.known_nodes()
+        return Limits(records=(self._catalog.operations - 1) // 2, bytes=MAX_BYTES)
 
     async def _takes(self, operations: int) -> bool:
         probe = b'{"KV":{"Verb":"get-tree","Key":"waypost/%b/none/"}}' % self._catalog.owner.encode()
@@ -160,7 +158,7 @@ class Writing:
         node, record = step.node, step.change.record
         at = step.seen.entry.modify_index if step.seen is not None else 0
         if record is not None:
-            return wire.write(node, step.ident, record.content, at)
+            return wire.write(node, step.ident, record.name, record.content, at)
         assert step.seen is not None  # what is absent has been settled
         return wire.remove(node, step.ident, step.seen.entry.service, at)
 
