@@ -15,7 +15,7 @@ __all__ = ["SINK", "EtcdConfig", "Tls"]
 
 CREDENTIALS = ("username", "password", "ca", "clientCert", "clientKey")
 
-Prefix = Annotated[str, msgspec.Meta(pattern=r"^(/(?!\.\.?(/|$))[A-Za-z0-9._~-]+)+$", max_length=200)]
+Prefix = Annotated[str, msgspec.Meta(pattern=r"^(/[A-Za-z0-9._~-]+)+$", max_length=200)]
 
 
 class Tls(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
@@ -36,6 +36,8 @@ class EtcdConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename
         """Refuse what the types cannot: the URLs' form, and the layout that is still to come."""
         if self.layout == "skydns":
             raise ValueError("the layout `skydns` is not there yet; use `json`")
+        if self.prefix.endswith("\n") or {".", ".."}.intersection(self.prefix.split("/")):
+            raise ValueError("`prefix` has a part `.` or `..`, or ends with a line break; expected for example /waypost")
         try:
             endpoints(self.endpoints)
         except PermanentError as error:

@@ -34,22 +34,25 @@ _PLAIN = re.compile(r"[A-Za-z0-9_.~-]+").fullmatch
 NOTHING: Mapping[str, str] = {}
 
 
-class _Document(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """A value. The fields are written in this order; those that have nothing to say are left out."""
+class _Document(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
+    """A value. The fields are written in this order; those that have nothing to say are left out.
+
+    One is filled again and again: at 100,000 records, setting what differs is half of making another.
+    """
 
     owner: str
     registration: str
     entry: str
     service: str
-    instance: str
+    instance: str | None = None
     path: str = ""
-    name: str
-    host: str
+    name: str | None = None
+    host: str | None = None
     port: int | None = None
     ports: tuple[Port, ...] = ()
-    addresses: tuple[Address, ...]
-    ready: bool
-    weight: int
+    addresses: tuple[Address, ...] = ()
+    ready: bool | None = None
+    weight: int | None = None
     node: str = ""
     zone: str = ""
     metadata: Mapping[str, str] = msgspec.field(default_factory=dict)
@@ -110,9 +113,7 @@ class JsonLayout:
         self, publication: Publication, instances: Sequence[PublishedInstance]
     ) -> Iterator[Record | InvalidRecord]:
         """Yield a record for each instance and name, or why there can be none."""
-        if not instances:
-            return
-        about = _About(self.prefix, publication, instances[0])
+        about = _About(self.prefix, publication)
         for instance in instances:
             wrong = wrong_segment(instance.id)
             for name, place in zip(publication.names, about.places, strict=True):
@@ -155,16 +156,27 @@ class JsonLayout:
 class _About:
     """What all records of one publication share, made once a call."""
 
-    def __init__(self, prefix: str, publication: Publication, example: PublishedInstance) -> None:
-        flat = ownership.of(publication, example).encode()
-        self.owner, self.registration = flat["waypost-owner"], flat["waypost-registration"]
-        self.entry, self.service = flat["waypost-entry"], flat["waypost-service"]
+    def __init__(self, prefix: str, publication: Publication) -> None:
+        key = publication.key
+        try:
+            flat = Ownership(publication.owner, key.registration, key.entry, key.service, "").encode()
+        except UnicodeEncodeError:  # in a service's name
+            flat = dict.fromkeys(ownership.KEYS, "")
         self.publication = publication
+        self.document = _Document(
+            owner=flat["waypost-owner"],
+            registration=flat["waypost-registration"],
+            entry=flat["waypost-entry"],
+            service=flat["waypost-service"],
+            ttl=publication.ttl_seconds,
+        )
         self.places = [self._place(prefix, name) for name in publication.names]
 
     def _place(self, prefix: str, name: PublishedName) -> tuple[str, str] | str:
         """Return what stands before and after the instance in the key, or why there is no such place."""
-        environment, namespace = self.publication.environment, self.publication.namespace
+        environment, namespace, whose = self.publication.environment, self.publication.namespace, self.document
+        if not whose.owner:
+            return "owner, registration, entry or service is empty or not valid Unicode"
         named = [("environment", environment), ("namespace", namespace), ("name", name.name)]
         if name.port is not None:
             named.append(("port", name.port))
@@ -175,7 +187,7 @@ class _About:
             return f"environment {_shown(environment)} begins with a dot; such keys are Waypost's own"
         before = "/".join((prefix, segment(environment), segment(namespace), segment(name.name), ""))
         port = "" if name.port is None else f":{segment(name.port)}"
-        return before, f"{port}@{_digest(self.registration, self.entry, self.service)}"
+        return before, f"{port}@{_digest(whose.registration, whose.entry, whose.service)}"
 
     def record(
         self, instance: PublishedInstance, name: PublishedName, place: tuple[str, str]
@@ -184,29 +196,22 @@ class _About:
         port = instance.port(name.port)
         if port is None and name.port is not None:
             return InvalidRecord(instance.id, f"the instance has no port {_shown(name.port)}", name.name)
+        at = segment(instance.id)
+        document = self.document
+        document.instance = at
+        document.name = name.name
+        document.host = instance.addresses[0].value
+        document.port = None if port is None else port.number
+        document.ports = instance.ports if name.port is None or port is None else (port,)
+        document.addresses = instance.addresses
+        document.ready = instance.ready
+        document.weight = instance.weight
+        document.node = instance.node
+        document.zone = instance.zone
+        document.metadata = instance.metadata
         try:
-            at = segment(instance.id)
-            content = _encode(
-                _Document(
-                    owner=self.owner,
-                    registration=self.registration,
-                    entry=self.entry,
-                    service=self.service,
-                    instance=at,
-                    path=self._path(instance) if instance.path else "",
-                    name=name.name,
-                    host=instance.addresses[0].value,
-                    port=None if port is None else port.number,
-                    ports=instance.ports if name.port is None or port is None else (port,),
-                    addresses=instance.addresses,
-                    ready=instance.ready,
-                    weight=instance.weight,
-                    node=instance.node,
-                    zone=instance.zone,
-                    metadata=instance.metadata,
-                    ttl=self.publication.ttl_seconds,
-                )
-            )
+            document.path = self._path(instance) if instance.path else ""
+            content = _encode(document)
         except UnicodeEncodeError:
             return InvalidRecord(instance.id, "a label, address or id is not valid Unicode", name.name)
         if len(content) > LARGEST_VALUE:
