@@ -8,7 +8,9 @@ unchanged, and no value can pretend to be two.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from functools import lru_cache
 from urllib.parse import quote, unquote
 
 import msgspec
@@ -33,14 +35,10 @@ class Ownership(msgspec.Struct, frozen=True, gc=False):
 
     def encode(self) -> dict[str, str]:
         """Return the flat form, in the order of KEYS; values hold printable ASCII only."""
-        key = self.service
         return {
-            "waypost-owner": _quote(self.owner),
-            "waypost-registration": "/".join(map(_quote, self.registration.split("/", 1))),
-            "waypost-entry": _quote(self.entry),
-            "waypost-service": f"{_quote(key.source)}/{_quote(key.namespace)}/{_quote(key.name)}",
+            **_common(self.owner, self.registration, self.entry, self.service),
             "waypost-instance": _quote(self.instance),
-            "waypost-path": ",".join(f"{_quote(hop.environment)}/{_quote(hop.owner)}" for hop in self.path),
+            "waypost-path": _path(self.path) if self.path else "",
         }
 
     @classmethod
@@ -62,5 +60,24 @@ def of(publication: Publication, instance: PublishedInstance) -> Ownership:
     return Ownership(publication.owner, key.registration, key.entry, key.service, instance.id, instance.path)
 
 
+_PLAIN = re.compile(r"[A-Za-z0-9_.~-]*")  # what quote leaves as it is
+
+
 def _quote(text: str) -> str:
-    return quote(text, safe="")
+    return text if _PLAIN.fullmatch(text) else quote(text, safe="")
+
+
+@lru_cache(maxsize=16_384)
+def _common(owner: str, registration: str, entry: str, service: ServiceKey) -> dict[str, str]:
+    """Return what all records of a publication say alike; not to be changed."""
+    return {
+        "waypost-owner": _quote(owner),
+        "waypost-registration": "/".join(map(_quote, registration.split("/", 1))),
+        "waypost-entry": _quote(entry),
+        "waypost-service": f"{_quote(service.source)}/{_quote(service.namespace)}/{_quote(service.name)}",
+    }
+
+
+@lru_cache(maxsize=1024)
+def _path(path: tuple[Hop, ...]) -> str:
+    return ",".join(f"{_quote(hop.environment)}/{_quote(hop.owner)}" for hop in path)
