@@ -85,6 +85,9 @@ async def test_a_hint_lists_at_once_but_hints_do_not_pile_up() -> None:
         assert 9 <= len(listed.times) - 1 <= 12
         gaps = [later - sooner for sooner, later in zip(listed.times, listed.times[1:], strict=False)]
         assert min(gaps) > 0.999
+        listed.times.clear()
+        await asyncio.sleep(100)
+        assert len(listed.times) <= 1, "a hint is good for one list"
 
 
 @virtual_test

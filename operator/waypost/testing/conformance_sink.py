@@ -15,6 +15,7 @@ from waypost.adapter import AdapterError, Change, Outcome
 from waypost.testing import rendering
 from waypost.testing.sink_bench import SinkBench
 from waypost.testing.sink_fencing import FencingConformance
+from waypost.testing.sink_hostile import HostileConformance
 from waypost.testing.sink_ownership import OwnershipConformance
 from waypost.testing.sink_rendering import RenderConformance
 from waypost.testing.tasks import ends, leaves_no_tasks
@@ -156,7 +157,9 @@ async def _soon(event: asyncio.Event, seconds: float) -> None:
         return
 
 
-class SinkConformance(RenderConformance, OwnershipConformance, FencingConformance, OutageConformance):
+class SinkConformance(
+    RenderConformance, OwnershipConformance, HostileConformance, FencingConformance, OutageConformance
+):
     """All tests of a sink. The hooks to fill in are those of SinkBench.
 
     `adapter` (where the AdapterType is) and `config()`, or `open()`; `foreign(key)` and `read(key)` by a client of the

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 
-from waypost.adapter import Change, InvalidRecord, PermanentError, Record, fingerprint
+from waypost.adapter import Change, PermanentError, Record, fingerprint
 from waypost.testing import rendering
 from waypost.testing.sink_bench import SinkBench
 
@@ -196,50 +196,6 @@ class OwnershipConformance(SinkBench):
             observed = await ours.observed()
             wanted = {record.key: fingerprint(record.content) for record in records}
             assert {key: seen.fingerprint for key, seen in observed.items()} == wanted
-
-    async def test_hostile_text_is_kept_as_it_is_or_refused(self) -> None:
-        async with self.one() as ours:
-            expected: dict[str, Record] = {}
-            for number, attack in enumerate(rendering.ATTACKS):
-                text = {"labels": {"label": attack}, "metadata": {"key": attack}, "zone": attack, "node": attack}
-                cases = [
-                    (rendering.instance(attack, number), "web"),
-                    (rendering.instance(f"i-{number}", number, **text), "web"),
-                ]
-                for instance, stem in cases:
-                    published = self.publication(stem)
-                    for item in list(ours.sink.render(published, [instance])):
-                        if isinstance(item, InvalidRecord):
-                            assert len(str(item)) < 1000, "a reason for people of more than 1,000 characters"
-                            continue
-                        status = (await ours.apply(Change(item.key, item, create=True)))[item.key].status
-                        assert status in ("applied", "invalid"), f"{attack[:40]!r}: {status}"
-                        if status == "applied":
-                            assert item.key not in expected, f"{attack[:40]!r} has the key of another"
-                            expected[item.key] = item
-            observed = await ours.observed()
-            assert observed.keys() == expected.keys()
-            for key, record in expected.items():
-                seen = observed[key]
-                assert seen.instance == record.instance, (
-                    f"instance {record.instance[:40]!r} came back as {seen.instance[:40]!r}"
-                )
-                assert seen.fingerprint == fingerprint(record.content), f"{record.instance[:40]!r} reads differently"
-
-    async def test_a_hostile_name_is_refused_or_kept_in_its_place(self) -> None:
-        async with self.one() as ours:
-            neighbour = self.record(ours.sink, "neighbour")
-            await ours.put(neighbour)
-            before = await self.read(neighbour.key)
-            for attack in (*rendering.ATTACKS, "", ".", "-", "a..b", self.name("web") + "/neighbour"):
-                published = rendering.publication([attack], options=self.options())
-                for item in list(ours.sink.render(published, [rendering.instance("neighbour", 9)])):
-                    if isinstance(item, InvalidRecord):
-                        assert item.name == attack, "an InvalidRecord does not say which name it is about"
-                        continue
-                    assert item.key != neighbour.key, f"the name {attack[:40]!r} takes the key of another"
-                    await ours.apply(Change(item.key, item, create=True))
-            assert await self.read(neighbour.key) == before, "a hostile name reached another record"
 
     async def test_inspect_tells_of_others_and_not_of_us(self) -> None:
         async with self.claimed("owner-a", "owner-b") as (ours, theirs):
