@@ -149,8 +149,8 @@ class Writing:
         if answer.errors is None or not answer.errors:
             self._own.note(answer, {step.change.key for step in steps if step.change.record is None})
             outcomes.update((step.change.key, APPLIED) for step in steps)
-        elif any(error.op_index == 0 for error in answer.errors):
-            await self._unfenced(answer.errors[0].what, fence)
+        elif fenced := [error.what for error in answer.errors if error.op_index == 0]:
+            await self._unfenced(fenced[0], fence)
         else:
             self._refused(_refusals(answer, owners), outcomes)
 

@@ -17,7 +17,7 @@ import pytest
 from testbed import witness
 from testbed.proxy import Proxy
 from testbed.servers import Consul
-from waypost.adapter import AdapterError, Change, Fence, Observed, Outcome, PermanentError, Record, fingerprint
+from waypost.adapter import AdapterError, Change, Fence, Fenced, Observed, Outcome, PermanentError, Record, fingerprint
 from waypost.model import Address, PublishedInstance
 from waypost.testing import rendering
 from waypost.testing.context import TestContext
@@ -399,23 +399,52 @@ async def test_a_server_that_is_killed_keeps_all_that_was_acknowledged(tmp_path:
             assert (await again.observed()).keys() == {record.key for record in written}
 
 
-async def test_a_late_write_of_a_past_generation_changes_nothing(server: Consul, tmp_path: Path) -> None:
+async def test_a_write_that_arrives_late_is_refused_by_consul_itself(server: Consul, tmp_path: Path) -> None:
     async with Proxy(server.address) as proxy, claimed(f"http://{proxy.address}", tmp_path) as ours:
         kept, late = some(ours.sink, 2)
-        await ours.put(kept)
+        await ours.put(kept, create=True)
         before = await catalog(server)
-        await proxy.hang()
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.3):
-                await ours.apply(Change(late.key, late, True))
-        async with claimed(server.address, tmp_path) as other:
-            assert other.fence > ours.fence
-        await proxy.heal()  # what was held back arrives now
-        await ours.sink.inspect(["web"])
-        async with asyncio.timeout(10):
-            while proxy.connections > 1:  # noqa: ASYNC110 - the proxy tells nobody when a connection ends
-                await asyncio.sleep(0.02)
-        assert await catalog(server) == before
+        for change in (Change(late.key, late, True), Change(kept.key)):
+            if change.record is None:
+                ours.sink._catalog.look = found_before(await ours.sink._catalog.look([kept.key]))  # type: ignore[method-assign]
+            await proxy.hang()
+            writing = asyncio.create_task(ours.apply(change))
+            await asyncio.sleep(0.2)
+            assert not writing.done()
+            async with claimed(server.address, tmp_path) as other:
+                assert other.fence > ours.fence
+            await proxy.heal()  # what was held back arrives now
+            with pytest.raises(Fenced):
+                await writing
+            assert await catalog(server) == before
+            ours.fence = await reclaimed(ours)
+
+
+def found_before(seen: dict[str, Any]) -> Any:
+    async def look(_: object) -> dict[str, Any]:
+        return seen
+
+    return look
+
+
+async def reclaimed(ours: Opened) -> Fence:
+    fence = await ours.sink.claim("test", OWNER)
+    assert fence is not None
+    return fence
+
+
+async def test_a_check_of_somebody_elses_in_our_checks_place_stays(server: Consul, tmp_path: Path) -> None:
+    async with claimed(server.address, tmp_path) as ours:
+        first, *others = some(ours.sink, 8)
+        await ours.put(*others)
+        node, _, ident = first.key.partition("/")
+        check = {"CheckID": f"waypost:{ident}", "Name": "theirs", "Status": "warning"}
+        await server.call("PUT", "/v1/catalog/register", {"Node": node, "SkipNodeUpdate": True, "Check": check})
+        outcome = (await ours.apply(Change(first.key, first, True)))[first.key]
+        assert outcome == Outcome("conflict", "a check of that id is there, and it is not ours")
+        found = await server.call("GET", f"/v1/health/node/{node}")
+        assert [each["Name"] for each in found if each["CheckID"] == check["CheckID"]] == ["theirs"]
+    assert first.key not in await catalog(server)
 
 
 # --- tokens
