@@ -56,7 +56,7 @@ class ConditionReport(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class SourceReport(msgspec.Struct, frozen=True, rename="camel"):
-    """One source. `doubted` instances are absent and not believed to be gone; it was heard of `last_read_seconds` ago."""
+    """One source. `doubted` instances are absent, which is not believed yet; it was read `last_read_seconds` ago."""
 
     name: str
     type: str

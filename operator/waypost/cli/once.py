@@ -1,0 +1,88 @@
+"""An engine that runs for one question and writes nothing: for `plan` and `discover`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import shutil
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from waypost.cli import state
+from waypost.cli.process import loop_factory, make_engine
+from waypost.engine.engine import Engine
+from waypost.kit.clock import LoopClock
+from waypost.plugins import Plugins
+from waypost.settings import Settings
+
+__all__ = ["borrowed_state", "dry_engine", "run_once", "wait_until"]
+
+T = TypeVar("T")
+
+LOOK_SECONDS = 0.05
+
+
+def run_once(question: Callable[[], Awaitable[T]]) -> T:
+    """Run one coroutine on a loop of its own; logs are silent but for errors of our own."""
+    logging.getLogger("waypost").setLevel(logging.CRITICAL)
+
+    async def asked() -> T:
+        return await question()
+
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        return runner.run(asked())
+
+
+@contextmanager
+def borrowed_state(folder: Path | None) -> Iterator[Path]:
+    """Give a copy of a state folder, to be thrown away: what is asked writes nothing into the real one."""
+    with tempfile.TemporaryDirectory(prefix="waypost-") as name:
+        copy = Path(name) / "state"
+        copy.mkdir(mode=0o700)
+        for part in ("budgets", "holds"):
+            if folder is not None and (folder / part).is_dir():
+                shutil.copytree(folder / part, copy / part)
+        adapters = folder / "adapters" if folder is not None else None
+        if adapters is not None and adapters.is_dir() and not state.is_locked(folder or copy):
+            shutil.copytree(adapters, copy / "adapters")
+        yield copy
+
+
+@asynccontextmanager
+async def dry_engine(folder: Path, plugins: Plugins, settings: Settings) -> AsyncIterator[Engine]:
+    """Run an engine that writes to no sink while the block runs."""
+    engine = make_engine(folder, plugins, LoopClock(), dry_run=True)
+    engine.put(settings)
+    task = asyncio.ensure_future(engine.run())
+    try:
+        yield engine
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def wait_until(done: Callable[[], bool], seconds: float, told: str) -> bool:
+    """Return when it is done, or after that long; say whether it is. Shows what is waited for, on a terminal."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    shows = sys.stderr.isatty()
+    try:
+        while not done():
+            waited = loop.time() - began
+            if waited >= seconds:
+                return False
+            if shows:
+                sys.stderr.write(f"\r{told} ({waited:.0f} s)")
+                sys.stderr.flush()
+            await asyncio.sleep(LOOK_SECONDS)
+        return True
+    finally:
+        if shows:
+            sys.stderr.write("\r\033[K")
+            sys.stderr.flush()

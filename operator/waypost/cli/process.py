@@ -1,0 +1,190 @@
+"""The running process: one event loop, the engine, the feed and the admin server in it, and the signals that end it."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import random
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from waypost import __version__
+from waypost.adapter import AdapterError
+from waypost.cli import state
+from waypost.cli.exits import FAILED, CommandError
+from waypost.engine.engine import Engine
+from waypost.kit.clock import LoopClock
+from waypost.plugins import Plugins
+from waypost.server import admin, make_token
+from waypost.settings import FileFeed, Settings
+from waypost.settings.book import Problem
+
+__all__ = ["loop_factory", "make_engine", "serve_until_told"]
+
+END_SECONDS = 4.0  # after that the process ends whatever still hangs; nothing is lost, as after a kill
+SETTLED_SECONDS = 1.0
+
+log = logging.getLogger("waypost.run")
+
+
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return what makes the event loop: uvloop's where it is installed."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+def make_engine(folder: Path, plugins: Plugins, clock: LoopClock, *, dry_run: bool = False) -> Engine:
+    """Return an engine on the adapters that are installed."""
+    return Engine(
+        source_type=lambda name: plugins.find("sources", name),
+        sink_type=lambda name: plugins.find("sinks", name),
+        state_dir=folder,
+        clock=clock,
+        rng=random.Random(),
+        dry_run=dry_run,
+    )
+
+
+def serve_until_told(options: argparse.Namespace, folder: Path) -> None:
+    """Run until SIGTERM or SIGINT. Raises CommandError where it cannot even start."""
+    os.umask(0o077)
+    token = make_token(folder)
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        runner.run(_Process(options, folder, token).run())
+
+
+class _Process:
+    def __init__(self, options: argparse.Namespace, folder: Path, token: str) -> None:
+        self._options = options
+        self._folder = folder
+        self._token = token
+        self._clock = LoopClock()
+        self._plugins = Plugins()
+        self._told = asyncio.Event()
+        self._again = asyncio.Event()
+        self._problems: set[Problem] = set()
+
+    async def run(self) -> None:
+        """Run everything; return when told to end and all has ended."""
+        engine = make_engine(self._folder, self._plugins, self._clock)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._end, number)
+        loop.add_signal_handler(signal.SIGHUP, self._again.set)
+        log.info("version=%s pid=%d state_dir=%s", __version__, os.getpid(), self._folder)
+        try:
+            await self._serve(engine)
+        except (AdapterError, ExceptionGroup) as error:
+            if isinstance(first := _first(error), AdapterError):  # as where the admin port is taken
+                raise CommandError(str(first)) from None
+            raise
+        log.info("ended deregistered=0")
+
+    async def _serve(self, engine: Engine) -> None:
+        options = self._options
+        serving = admin(
+            engine,
+            self._clock,
+            self._token,
+            listen=options.admin,
+            reads=options.admin_reads,
+            hosts=options.admin_host,
+        )
+        async with serving as served, asyncio.TaskGroup() as group:
+            address = self._folder / state.ADDRESS_FILE
+            _write(address, served.url + "\n")
+            try:
+                work = (engine.run(), self._feed(engine), self._tidy(engine))
+                tasks = [group.create_task(each) for each in work]
+                await self._told.wait()
+                for task in tasks:
+                    task.cancel()
+            finally:
+                address.unlink(missing_ok=True)
+
+    def _end(self, number: int) -> None:
+        """Take a signal: the first ends in order, within a bound; a second one at once."""
+        if self._told.is_set():
+            os._exit(128 + number)
+        log.info("signal=%s ending", signal.Signals(number).name)
+        self._told.set()
+        watchdog = threading.Timer(END_SECONDS, _give_up)
+        watchdog.daemon = True
+        watchdog.start()
+
+    # --- what runs
+
+    async def _feed(self, engine: Engine) -> None:
+        """Follow the manifests; on SIGHUP read them again at once."""
+        feed = FileFeed(self._options.files, self._plugins, self._clock)
+
+        def put(settings: Settings) -> None:
+            self._tell(settings)
+            engine.put(settings)
+
+        while True:
+            watch = asyncio.ensure_future(feed.watch(put))
+            again = asyncio.ensure_future(self._again.wait())
+            try:
+                await asyncio.wait([watch, again], return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                again.cancel()
+                watch.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await watch
+            self._again.clear()
+            log.info("manifests=reading cause=SIGHUP")
+
+    def _tell(self, settings: Settings) -> None:
+        """Log each problem once, and when it is gone."""
+        problems = set(settings.problems)
+        for problem in sorted(problems - self._problems):
+            log.warning("manifest_problem=%r", str(problem))
+        for problem in sorted(self._problems - problems):
+            log.info("manifest_problem_gone=%r", str(problem))
+        self._problems = problems
+        log.info(
+            "manifests sources=%d sinks=%d registrations=%d problems=%d complete=%s",
+            len(settings.sources),
+            len(settings.sinks),
+            len(settings.registrations),
+            len(problems),
+            settings.complete,
+        )
+
+    async def _tidy(self, engine: Engine) -> None:
+        """After the first sync, hide what is there for good from the garbage collector: a full pass would stall."""
+        while not engine.settled():
+            await self._clock.sleep(SETTLED_SECONDS)  # no event tells it, and a second late does no harm
+        gc.collect()
+        gc.freeze()
+        log.info("settled records=%d", sum(t.ledger.records for t in engine.reconciler.targets.values()))
+
+
+def _give_up() -> None:
+    sys.stderr.write("waypost: something hangs; ended without it, nothing was deregistered\n")
+    sys.stderr.flush()
+    os._exit(FAILED)
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(text, encoding="ascii")
+    temporary.replace(path)
+
+
+def _first(error: BaseException) -> Any:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

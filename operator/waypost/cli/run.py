@@ -1,0 +1,67 @@
+"""`waypost run`: the operator itself, until it is told to end. What is published stays when it ends."""
+
+from __future__ import annotations
+
+import argparse
+
+from waypost.cli.arguments import Verbs, add_manifests
+from waypost.cli.exits import OK
+from waypost.cli.logs import FORMATS, LEVELS
+
+__all__ = ["add"]
+
+EPILOG = """
+signals:
+  SIGTERM, SIGINT  end within 5 seconds; nothing is deregistered
+  SIGHUP           read the manifests again at once
+
+examples:
+  waypost run -f manifests/
+  waypost run -f sources.yaml -f shop/ --state-dir /var/lib/waypost --log-format json
+  waypost run -f manifests/ --admin 127.0.0.1:0     # any free port; the other verbs find it by the state folder
+"""
+
+
+def add(verbs: Verbs) -> None:
+    """Add the verb."""
+    parser = verbs.add_parser(
+        "run",
+        help="keep the sinks equal to what the manifests ask for",
+        description="Follows the manifests and the sources, and keeps the sinks equal to what is asked for.",
+        epilog=EPILOG,
+    )
+    add_manifests(parser, required=True)
+    parser.add_argument(
+        "--admin",
+        metavar="ADDRESS:PORT",
+        default="127.0.0.1:7470",
+        help="where probes, metrics and the other verbs ask (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--admin-host",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="a host name, beside localhost and IP addresses, under which it may be asked",
+    )
+    parser.add_argument(
+        "--admin-reads",
+        choices=("auto", "open", "token"),
+        default="auto",
+        help="who may read metrics and status: auto (the default) is open on loopback, and with the token elsewhere",
+    )
+    parser.add_argument("--log-format", choices=FORMATS, default="text", help="(default: text)")
+    parser.add_argument("--log-level", choices=LEVELS, default="info", help="(default: info)")
+    parser.set_defaults(verb=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from waypost.cli import state
+    from waypost.cli.logs import start_logs
+    from waypost.cli.process import serve_until_told
+
+    folder = state.make(options.state_dir or state.default_state_dir(options.files))
+    start_logs(options.log_format, options.log_level)
+    with state.locked(folder):
+        serve_until_told(options, folder)
+    return OK

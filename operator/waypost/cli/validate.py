@@ -1,0 +1,51 @@
+"""`waypost validate`: what is wrong with manifests, and where. Reads files, asks nobody."""
+
+from __future__ import annotations
+
+import argparse
+
+from waypost.cli.arguments import Verbs, add_manifests, add_output
+from waypost.cli.exits import FAILED, OK
+
+__all__ = ["add"]
+
+EPILOG = """
+examples:
+  waypost validate -f manifests/
+  waypost validate -f sources.yaml -f shop/ --output json
+"""
+
+
+def add(verbs: Verbs) -> None:
+    """Add the verb."""
+    parser = verbs.add_parser(
+        "validate",
+        help="what is wrong with manifests, with file and line",
+        description="Reads manifests and tells every problem as `file:line: field: message`. Asks no other system.",
+        epilog=EPILOG,
+    )
+    add_manifests(parser, required=True)
+    add_output(parser)
+    parser.set_defaults(verb=_validate)
+
+
+def _validate(options: argparse.Namespace) -> int:
+    from waypost.cli.output import clean, lines, write_json
+    from waypost.plugins import Plugins
+    from waypost.settings import read_once
+
+    settings = read_once(options.files, Plugins())
+    counts = {
+        "sources": len(settings.sources),
+        "sinks": len(settings.sinks),
+        "registrations": len(settings.registrations),
+    }
+    if options.output == "json":
+        write_json({"valid": not settings.problems, **counts, "problems": settings.problems})
+    else:
+        lines(*(clean(problem) for problem in settings.problems))
+        told = ", ".join(f"{count} {what}" for what, count in counts.items())
+        lines(
+            f"{len(settings.problems)} problems; without them: {told}" if settings.problems else f"all is well: {told}"
+        )
+    return FAILED if settings.problems else OK
