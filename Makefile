@@ -5,8 +5,8 @@
 env:        # .venv with the project (editable) and every tool
 	@sh tools/env.sh
 
-demo: env   # a small environment on this machine: needs no other server
-	@.venv/bin/waypost demo
+demo: env   # the main job, on a real Mesos with the embedded registry and DNS server
+	@.venv/bin/python -m testbed.demo
 
 test:       # everything: servers, checks, tests
 	@sh tools/test.sh
