@@ -45,7 +45,9 @@ def ids(ones: list[One]) -> str:
         ("RoundRobin", {"turn": -1}, "dbca"),
     ],
 )
-def test_what_is_not_random_is_exact_and_weight_0_is_last(strategy: Strategy, how: dict[str, int], expected: str) -> None:
+def test_what_is_not_random_is_exact_and_weight_0_is_last(
+    strategy: Strategy, how: dict[str, int], expected: str
+) -> None:
     given = [One("a", 0), One("b", 5), One("c"), One("d")]
     assert ids(order(strategy, given, Random(1), **how)) == expected  # type: ignore[arg-type]  # only `turn`
 

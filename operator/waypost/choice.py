@@ -1,4 +1,6 @@
-"""The load-balancing strategies: in which order a consumer should try the instances of a name. Pure; the randomness is handed in.
+"""The load-balancing strategies: in which order a consumer should try the instances of a name.
+
+Pure; the randomness is handed in.
 
 The registry, the DNS server and the client share these, so that one word in a manifest means one thing everywhere:
 
@@ -9,8 +11,8 @@ The registry, the DNS server and the client share these, so that one word in a m
     LeastFailures   fewest failures first; equals as Weighted
     Zone            those of the consumer's zone first, then all others; each part as Weighted
 
-Under every strategy those of weight 0 come last, ordered among themselves in the same way: they get traffic only when no other is left.
-Nothing here filters: every candidate is in the result once.
+Under every strategy those of weight 0 come last, ordered among themselves in the same way: they get traffic only when
+no other is left. Nothing here filters: every candidate is in the result once.
 """
 
 from __future__ import annotations
@@ -56,8 +58,8 @@ def order(
 ) -> list[C]:
     """Return all candidates, first to try first.
 
-    `turn` is for RoundRobin (any integer; the caller counts), `zone` for Zone ("": the consumer's zone is not known, and the order is
-    Weighted), `failures` by id for LeastFailures. Costs O(n log n) at most.
+    `turn` is for RoundRobin (any integer; the caller counts), `zone` for Zone ("": the consumer's zone is not known,
+    and the order is Weighted), `failures` by id for LeastFailures. Costs O(n log n) at most.
     """
     arrange = _arrangement(strategy, random, turn, zone, failures)
     preferred = [candidate for candidate in candidates if candidate.weight > 0]
@@ -97,11 +99,13 @@ def pick(
 
 
 def spread(strategy: Strategy, candidates: Sequence[C], random: Random, count: int) -> Iterator[list[C]]:
-    """Yield orders to be given out in turn, over and over: over them all, who comes first is in proportion, as exactly as `count` allows.
+    """Yield orders to be given out in turn, over and over.
 
-    For answers that are made once and given out often. Ordered has but one, RoundRobin one a candidate, at most `count`; the others
-    have `count`, and a candidate with weight may be first in none of them where its share is below 1/count. LeastFailures and Zone,
-    for which nobody's failures and zone are known here, are as Weighted.
+    Over them all, who comes first is in proportion, as exactly as `count` allows.
+
+    For answers that are made once and given out often. Ordered has but one, RoundRobin one a candidate, at most
+    `count`; the others have `count`, and a candidate with weight may be first in none of them where its share is below
+    1/count. LeastFailures and Zone, for which nobody's failures and zone are known here, are as Weighted.
     """
     preferred = [candidate for candidate in candidates if candidate.weight > 0]
     last = [candidate for candidate in candidates if candidate.weight <= 0]
@@ -162,7 +166,10 @@ def _rotated(part: list[C], turn: int) -> list[C]:
 
 
 def _weighted(part: Iterable[C], random: Random) -> list[C]:
-    """Draw without putting back, each draw in proportion to weight: sorting by -ln(u)/w does so (Efraimidis and Spirakis, 2006)."""
+    """Draw without putting back, each draw in proportion to weight.
+
+    Sorting by -ln(u)/w does so (Efraimidis and Spirakis, 2006).
+    """
     keyed = [(-math.log(1.0 - random.random()) / (max(candidate.weight, 0) or 1), candidate) for candidate in part]
     keyed.sort(key=lambda pair: pair[0])
     return [candidate for _, candidate in keyed]

@@ -49,7 +49,7 @@ async def test_batches_that_wait_are_committed_together(tmp_path: Path) -> None:
             commits += 1
             original(jobs)  # type: ignore[arg-type]  # as handed in
 
-        store._transact = counted  # type: ignore[assignment,method-assign]  # counts commits
+        store._transact = counted  # type: ignore[method-assign]  # counts commits
         await asyncio.gather(*(store.apply(OWNER, [put(f"k-{number}")], fence) for number in range(100)))
         assert 1 <= commits <= 50
         assert len(await store.page(size=200)) == 100

@@ -1,8 +1,8 @@
 """From the zone to what is answered: which records, in which orders. Pure; randomness is handed in.
 
-A reply comes as an iterator of replies, to be given out in turn: first places are in proportion to the weights over all of them. One
-that never differs has one. `node` is what it follows from; None for what follows from the zone as a whole (also all that is negative,
-which carries the SOA record and its serial).
+A reply comes as an iterator of replies, to be given out in turn: first places are in proportion to the weights over all
+of them. One that never differs has one. `node` is what it follows from; None for what follows from the zone as a whole
+(also all that is negative, which carries the SOA record and its serial).
 """
 
 from __future__ import annotations
@@ -33,7 +33,10 @@ class Found(msgspec.Struct):
 
 
 class Answers:
-    """Answers queries from a zone. `servers` are the server's own addresses (packed), `ttl` is that of what is the zone's own."""
+    """Answers queries from a zone.
+
+    `servers` are the server's own addresses (packed), `ttl` is that of what is the zone's own.
+    """
 
     def __init__(self, zone: Zone, ttl: int, servers: Sequence[bytes], random: Random) -> None:
         self.zone = zone
@@ -78,7 +81,10 @@ class Answers:
         return Found((_positive(list(dict.fromkeys(made[one.id] for one in order))) for order in orders), node)
 
     def _derived(self, query: Query) -> Found | None:
-        """Answer for a name that follows from a service's: `_port._proto`, `_proto`, or an instance's own, before it."""
+        """Answer for a name that follows from a service's.
+
+        `_port._proto`, `_proto`, or an instance's own, before it.
+        """
         first = query.name[: 1 + query.name[0]]
         rest = parent(query.name)
         if first.startswith(b"\x02ns") and rest == self.zone.apex:
@@ -126,7 +132,10 @@ class Answers:
         )
 
     def _target(self, query: Query, mine: Instance) -> Found:
-        """Answer for an instance's own name: somebody was told of it, so it is answered while the instance is not ready, too."""
+        """Answer for an instance's own name.
+
+        Somebody was told of it, so it is answered while the instance is not ready, too.
+        """
         found = {packet.A: mine.v4, packet.AAAA: mine.v6}.get(query.type)
         if not found:
             return self._any(query) or self._negative(query, packet.NOERROR)

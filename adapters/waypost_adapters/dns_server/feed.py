@@ -1,7 +1,10 @@
-"""Keeps the DNS process running and fed: what the store has committed goes there over a pipe, and comes back as acknowledgements.
+"""Keeps the DNS process running and fed.
 
-When the process ends it is started anew and fed all of the store again, a page at a time, with what is committed meanwhile behind it
-in the order of the commits. The sockets are bound here and inherited, so the port stays ours and questions wait in its buffer.
+What the store has committed goes there over a pipe, and comes back as acknowledgements.
+
+When the process ends it is started anew and fed all of the store again, a page at a time, with what is committed
+meanwhile behind it in the order of the commits. The sockets are bound here and inherited, so the port stays ours and
+questions wait in its buffer.
 """
 
 from __future__ import annotations
@@ -32,7 +35,10 @@ _LINE = 4_096
 
 
 class Feed:
-    """The feed. `restarts` counts processes after the first; `process_id` is that of the present one, None between two."""
+    """The feed.
+
+    `restarts` counts processes after the first; `process_id` is that of the present one, None between two.
+    """
 
     def __init__(self, context: Context, settings: Settings, sockets: Sequence[socket.socket]) -> None:
         self._clock = context.clock
@@ -137,13 +143,16 @@ class Feed:
                 if self._clock.monotonic() - self._heard > ANSWER_SECONDS:
                     raise AdapterError(f"it said nothing for {ANSWER_SECONDS:g} s")
                 self._send([], answering=self._store.known)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - fed in part it must not stay, whatever the reason
             self._log.warning("feeding the DNS process failed, it is started again error=%s", error)
             if not pipe.transport.is_closing():
                 pipe.transport.abort()
 
     def _send(self, changes: list[tuple[str, bytes | None]], *, answering: bool) -> int:
-        """Send a frame, if there is a process; what is sent to none comes with the feeding of the next. Returns its number."""
+        """Send a frame, if there is a process; what is sent to none comes with the feeding of the next.
+
+        Returns its number.
+        """
         self._number += 1
         if changes:
             self._serial = max(self._serial + 1, int(self._clock.wall()))

@@ -1,7 +1,8 @@
 """What the engine's process and the DNS process say to each other over two pipes.
 
-To the DNS process: frames, each a length (4 octets, big endian) and a msgpack array (number, serial, answering, changes). Back: for
-each frame, once its content is what is answered, its number and the questions answered so far (two integers of 8 octets).
+To the DNS process: frames, each a length (4 octets, big endian) and a msgpack array (number, serial, answering,
+changes). Back: for each frame, once its content is what is answered, its number and the questions answered so far (two
+integers of 8 octets).
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ _LENGTH = struct.Struct(">I")
 
 
 class Frame(msgspec.Struct, frozen=True, array_like=True):
-    """One step. `answering`: what is there is the state, before that nothing is known. Content None: the record is gone."""
+    """One step.
+
+    `answering`: what is there is the state, before that nothing is known. Content None: the record is gone.
+    """
 
     number: int
     serial: int
@@ -44,7 +48,10 @@ class Reader:
         self._held = bytearray()
 
     def feed(self, octets: bytes) -> Iterator[Frame]:
-        """Yield the frames that are complete with these octets. Raises ValueError on what is no frame: the pipe is of no use then."""
+        """Yield the frames that are complete with these octets.
+
+        Raises ValueError on what is no frame: the pipe is of no use then.
+        """
         held = self._held
         held += octets
         while len(held) >= 4:

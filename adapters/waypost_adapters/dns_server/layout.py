@@ -1,6 +1,7 @@
 """What the DNS server keeps for one instance under one name: pure functions between publications and stored content.
 
-The stored name is relative to the zone, so a zone can be renamed without a write. The key begins with that name and a `/`.
+The stored name is relative to the zone, so a zone can be renamed without a write. The key begins with that name and a
+`/`.
 """
 
 from __future__ import annotations
@@ -26,7 +27,10 @@ _canonical = msgspec.json.Encoder(order="deterministic")
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
-    """One instance under one name. `ports` are (name, protocol, number); `host` is set where the instance has no IP address."""
+    """One instance under one name.
+
+    `ports` are (name, protocol, number); `host` is set where the instance has no IP address.
+    """
 
     name: str
     target: str
@@ -72,8 +76,8 @@ def _full(publication: Publication, name: str, zone: str) -> str:
     full = f"{service}.{publication.namespace}.{publication.environment}".lower()
     if len(full) + 1 + len(zone) + _TARGET_ROOM > dnsnames.MAX_NAME:
         raise dnsnames.BadName(
-            f"`{full[:64]}….{zone}` is too long: {dnsnames.MAX_NAME - _TARGET_ROOM} characters are possible, so that its instances "
-            "can have names below it"
+            f"`{full[:64]}….{zone}` is too long: {dnsnames.MAX_NAME - _TARGET_ROOM} characters are possible, so that "
+            "its instances can have names below it"
         )
     return full
 
@@ -83,7 +87,7 @@ def _record(
 ) -> Record | InvalidRecord:
     service = publication.key.service
     try:
-        ports = _ports(instance, name, full)
+        ports = _ports(instance, name)
         addresses, host = _addresses(instance.addresses)
         key = "/".join((full, *(quote(part, safe="") for part in (*_parts(service), instance.id))))
         key += f":{quote(name.port or '', safe='')}" if several else ""
@@ -113,7 +117,7 @@ def _parts(service: ServiceKey) -> tuple[str, str, str]:
     return service.source, service.namespace, service.name
 
 
-def _ports(instance: PublishedInstance, name: PublishedName, full: str) -> tuple[tuple[str, str, int], ...]:
+def _ports(instance: PublishedInstance, name: PublishedName) -> tuple[tuple[str, str, int], ...]:
     """Return the ports that get SRV records: the named ones among those that the name speaks for."""
     chosen: tuple[Port, ...] = instance.ports
     if name.port is not None:

@@ -1,4 +1,6 @@
-"""DNS messages on the wire: a query read with suspicion, an answer put together within a size. Pure; nothing of ours is answered from here.
+"""DNS messages on the wire: a query read with suspicion, an answer put together within a size.
+
+Pure; nothing of ours is answered from here.
 
 RFC 1035 section 4 (form), RFC 2181 section 9 (truncation), RFC 6891 (EDNS), RFC 9619 (one question).
 """
@@ -29,7 +31,11 @@ class Unanswerable(Exception):
 
 
 class Query(msgspec.Struct, gc=False):
-    """A query as read. `question` is its octets, echoed as they came; `name` is lower case, on the wire form. `rcode` not 0: refused as read."""
+    """A query as read.
+
+    `question` is its octets, echoed as they came; `name` is lower case, on the wire form. `rcode` not 0: refused as
+    read.
+    """
 
     id: int
     flags: int
@@ -42,7 +48,10 @@ class Query(msgspec.Struct, gc=False):
 
 
 class Reply(msgspec.Struct, gc=False):
-    """What to answer. Additional records may be left out, answers may not. `names`: the records that these orders are made of."""
+    """What to answer.
+
+    Additional records may be left out, answers may not. `names`: the records that these orders are made of.
+    """
 
     rcode: int = NOERROR
     authoritative: bool = False
@@ -118,8 +127,8 @@ def record(owner: bytes, type: int, ttl: int, content: bytes) -> bytes:
 def build(query: Query, reply: Reply, size: int, *, stream: bool = False) -> bytes:
     """Return the answer in at most `size` octets.
 
-    What does not fit: additional records are left out; else over UDP nothing but TC is sent (a part of a set is of no use, and a small
-    answer lends itself to no amplification), and over a stream as many answers as fit.
+    What does not fit: additional records are left out; else over UDP nothing but TC is sent (a part of a set is of no
+    use, and a small answer lends itself to no amplification), and over a stream as many answers as fit.
     """
     opt = b""
     if query.edns:

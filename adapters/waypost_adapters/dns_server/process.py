@@ -1,13 +1,14 @@
-"""The DNS process: `python -P -m waypost_adapters.dns_server.process SETTINGS`. Started by the sink (see feed.py), never by hand.
+"""The DNS process: `python -P -m waypost_adapters.dns_server.process SETTINGS`.
 
-It inherits two bound sockets and is fed over its standard input; that ends when the engine's process does, and this one with it.
-Nothing here is asynchronous but the streams: a datagram is answered in the call that reads it.
+Started by the sink (see feed.py), never by hand.
+
+It inherits two bound sockets and is fed over its standard input; that ends when the engine's process does, and this one
+with it. Nothing here is asynchronous but the streams: a datagram is answered in the call that reads it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import os
 import random
@@ -15,6 +16,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 
 import msgspec
 
@@ -33,7 +35,10 @@ _PIPE_READ = 262_144
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """What the process is started with, as JSON: descriptors of the sockets, the zone, and its own addresses (packed, hex)."""
+    """What the process is started with, as JSON.
+
+    Descriptors of the sockets, the zone, and its own addresses (packed, hex).
+    """
 
     datagram: int
     stream: int
@@ -119,26 +124,23 @@ def datagram_reader(sock: socket.socket, responder: Responder, counters: _Counte
     receive, send, kept, make = sock.recvfrom, sock.sendto, responder.kept, responder.udp
 
     def read() -> None:
-        count = 0
         try:
-            for count in range(1, DRAIN + 1):
+            for _ in range(DRAIN):
                 data, sender = receive(MAX_QUERY)
+                counters.questions += 1
                 ready = kept.get(data[2:])
                 answer = data[:2] + ready() if ready is not None else make(data)
                 if answer is not None:
-                    with contextlib.suppress(OSError):  # full, or a sender that cannot be: it will ask again
+                    with suppress(OSError):  # full, or a sender that cannot be: it will ask again
                         send(answer, sender)
-        except BlockingIOError:
-            count -= 1
-        except OSError:  # an ICMP error of an earlier answer
+        except OSError:  # drained, or an ICMP error of an earlier answer
             pass
-        counters.questions += count
 
     return read
 
 
 class Streams:
-    """Answers over TCP, in the order of the questions (RFC 7766), with bounds on streams and on the time each may idle."""
+    """Answers over TCP in the order of the questions (RFC 7766); streams, and the time each may idle, are bounded."""
 
     def __init__(self, responder: Responder, counters: _Counters) -> None:
         self._responder = responder

@@ -1,7 +1,10 @@
-"""Octets in, octets out: answers kept ready by the very octets of the question, so that the frequent ones cost a look-up each.
+"""Octets in, octets out.
 
-The key is all of a query but its id, so what is kept is right whatever the case of its letters and its options. A change of a name
-drops what follows from it; what is negative, or the zone's own, is dropped at each change (it carries the serial). Bounded in octets.
+Answers kept ready by the very octets of the question, so that the frequent ones cost a look-up each.
+
+The key is all of a query but its id, so what is kept is right whatever the case of its letters and its options. A
+change of a name drops what follows from it; what is negative, or the zone's own, is dropped at each change (it carries
+the serial). Bounded in octets.
 """
 
 from __future__ import annotations

@@ -112,7 +112,10 @@ class DnsServerSink:
 
 @asynccontextmanager
 async def open_sink(config: Config, context: Context) -> AsyncIterator[DnsServerSink]:
-    """Bind, start the DNS process, and answer from what the last run published. Raises AdapterError where the port is taken."""
+    """Bind, start the DNS process, and answer from what the last run published.
+
+    Raises AdapterError where the port is taken.
+    """
     zone = _zone(config.zone)
     stream, datagram = bind_stream_and_datagram(parse_listen(config.listen))
     with stream, datagram:

@@ -1,7 +1,8 @@
 """The zone as the DNS process holds it: which names there are, and the records of each. Pure: no socket, no clock.
 
-A name exists as a service, as `_proto` or `_port._proto` before one, as an instance's own name before one, or because something is
-below it (RFC 4592 section 2.2.2: such a name has no records and is no NXDOMAIN). Of these only services are kept; the others follow.
+A name exists as a service, as `_proto` or `_port._proto` before one, as an instance's own name before one, or because
+something is below it (RFC 4592 section 2.2.2: such a name has no records and is no NXDOMAIN). Of these only services
+are kept; the others follow.
 """
 
 from __future__ import annotations
@@ -31,7 +32,11 @@ class _Stored(msgspec.Struct, frozen=True, gc=False):
 
 
 class Instance(msgspec.Struct, frozen=True, gc=False):
-    """One record: an instance under one name. `id` is the record's key, `label` is its own name's first label, `host` the host name that stands for it, both as on the wire."""
+    """One record: an instance under one name.
+
+    `id` is the record's key, `label` is its own name's first label, `host` the host name that stands for it, both as on
+    the wire.
+    """
 
     id: str
     label: bytes
@@ -83,7 +88,7 @@ class Node:
         return self._labels.get(label)
 
     def has_port(self, prefix: bytes) -> bool:
-        """Say whether any instance, ready or not, has a port `_port._proto`, or for a single label any port of `_proto`."""
+        """Say whether any instance, ready or not, has a port `_port._proto`; or, for one label, any of `_proto`."""
         if self._prefixes is None:
             whole = {port for instance in self.instances.values() for port, _ in instance.ports}
             self._prefixes = whole | {parent(port) for port in whole}

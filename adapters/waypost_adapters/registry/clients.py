@@ -1,13 +1,14 @@
-"""What clients registered themselves: checked, kept in a store, shown by the directory, and told to the source's watchers.
+"""What clients registered themselves.
 
-An instance with a TTL is ready only while heartbeats come; one that stops coming is shown as not ready, never removed: the next
-heartbeat brings it back. After a restart each has a whole TTL to be heard again.
+Checked, kept in a store, shown by the directory, and told to the source's watchers.
+
+An instance with a TTL is ready only while heartbeats come; one that stops coming is shown as not ready, never removed:
+the next heartbeat brings it back. After a restart each has a whole TTL to be heard again.
 """
 
 from __future__ import annotations
 
 import asyncio
-import heapq
 from base64 import b32hexencode
 from collections.abc import Mapping, Sequence
 
@@ -16,7 +17,9 @@ import msgspec
 from waypost.adapter import AdapterError, Change, Context, Fence, NotClaimed, Record
 from waypost.kit.store import Row, Store
 from waypost.model import Address, Instance, Port, Readiness, Service, ServiceKey, family
-from waypost_adapters.registry.directory import Directory, NameKey, Shown, shown
+from waypost_adapters.registry.directory import Directory, NameKey
+from waypost_adapters.registry.heartbeats import Heartbeats
+from waypost_adapters.registry.shown import Shown, shown
 
 __all__ = ["Clients", "Registered"]
 
@@ -45,7 +48,10 @@ _decoder = msgspec.json.Decoder(Registered)
 
 
 class Clients:
-    """All of them, by id; an id is unique in the registry. `changed` is called with each service that is another now."""
+    """All of them, by id; an id is unique in the registry.
+
+    `changed` is called with each service that is another now.
+    """
 
     def __init__(self, context: Context, directory: Directory) -> None:
         self.store: Store
@@ -58,10 +64,7 @@ class Clients:
         self._directory = directory
         self._fence: Fence | None = None
         self._by_service: dict[ServiceKey, set[str]] = {}
-        self._silent: set[str] = set()
-        self._deadlines: dict[str, float] = {}
-        self._heap: list[tuple[float, str]] = []
-        self._earlier = asyncio.Event()
+        self._heartbeats = Heartbeats(context.clock)
 
     def new_id(self) -> str:
         """Return an id that nobody has."""
@@ -83,16 +86,7 @@ class Clients:
     def heartbeat(self, id: str) -> None:
         """Take note that an instance lives; bring it back where it was silent."""
         registered = self.known[id]
-        if not registered.ttl:
-            return
-        deadline = self._context.clock.monotonic() + registered.ttl
-        first = id not in self._deadlines
-        self._deadlines[id] = deadline
-        if first:
-            heapq.heappush(self._heap, (deadline, id))
-            self._earlier.set()
-        if id in self._silent:
-            self._silent.discard(id)
+        if self._heartbeats.heard(id, registered.ttl):
             self._show(registered)
 
     def suspect(self, id: str, reason: str) -> None:
@@ -146,30 +140,9 @@ class Clients:
         for id in self.known:
             self.heartbeat(id)
         while True:
-            await self._expire()
-
-    async def _expire(self) -> None:
-        """Wait for the earliest deadline, and show who has been silent until then."""
-        clock = self._context.clock
-        self._earlier.clear()
-        if not self._heap:
-            await self._earlier.wait()
-            return
-        wait = self._heap[0][0] - clock.monotonic()
-        if wait > 0:
-            await clock.sleep(min(wait, 1.0))
-            return
-        _, id = heapq.heappop(self._heap)
-        deadline = self._deadlines.get(id)
-        if deadline is None:
-            return
-        if deadline > clock.monotonic():
-            heapq.heappush(self._heap, (deadline, id))
-            return
-        del self._deadlines[id]
-        self._silent.add(id)
-        if (registered := self.known.get(id)) is not None:
-            self._show(registered)
+            silent = await self._heartbeats.next_silent()
+            if (registered := self.known.get(silent)) is not None:
+                self._show(registered)
 
     async def _write(self, change: Change) -> None:
         for _ in range(2):
@@ -198,8 +171,7 @@ class Clients:
         ids.discard(id)
         if not ids:
             del self._by_service[service]
-        self._deadlines.pop(id, None)
-        self._silent.discard(id)
+        self._heartbeats.forget(id)
         self._directory.register(self._place(registered), id, None)
         self._tell(service)
 
@@ -219,7 +191,7 @@ class Clients:
         return NameKey(self._context.environment, registered.namespace, registered.name)
 
     def _readiness(self, registered: Registered) -> Readiness:
-        if registered.id in self._silent and registered.readiness == "ready":
+        if registered.id in self._heartbeats.silent and registered.readiness == "ready":
             return "not-ready"
         return registered.readiness
 

@@ -12,7 +12,10 @@ CREDENTIALS = ("token", "tlsCertificate", "tlsKey")
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
-    """A source and a sink that say the same `listen` are one registry. `anonymousWrites`: clients register without a token."""
+    """A source and a sink that say the same `listen` are one registry.
+
+    `anonymousWrites`: clients register without a token.
+    """
 
     listen: str = "127.0.0.1:7480"
     tls: TLS | None = None

@@ -1,21 +1,25 @@
-"""All that the registry can answer, in memory: names, their instances, and the answers made from them. Pure: no socket, no disk.
+"""All that the registry can answer, in memory: names, their instances, and the answers made from them.
 
-Published instances and those that clients registered stand apart; a client's own instance that came back published, from this very
-registry, is shown once, as published. Each change gives the name a new index; indexes only grow, over names and restarts.
+Pure: no socket, no disk.
+
+Published instances and those that clients registered stand apart; a client's own instance that came back published,
+from this very registry, is shown once, as published. Each change gives the name a new index; indexes only grow, over
+names and restarts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from random import Random
 from typing import TypeVar
 
 import msgspec
 
 from waypost.choice import order
-from waypost.model import Readiness, Strategy
+from waypost.model import Strategy
+from waypost_adapters.registry.shown import Shown, metadata_of
 
-__all__ = ["Ambiguous", "Directory", "Name", "NameKey", "Query", "Shown", "shown"]
+__all__ = ["Ambiguous", "Directory", "Name", "NameKey", "Query"]
 
 K = TypeVar("K")
 _encoder = msgspec.json.Encoder()
@@ -30,19 +34,6 @@ class NameKey(msgspec.Struct, frozen=True, order=True, gc=False):
     environment: str
     namespace: str
     name: str
-
-
-class Shown(msgspec.Struct, frozen=True, gc=False):
-    """An instance as answers show it: `json` is its object, ready to be sent. `source` is set where it was published."""
-
-    id: str
-    source: str
-    ready: bool
-    weight: int
-    zone: str
-    endpoint: str
-    strategy: Strategy
-    json: bytes
 
 
 class Query(msgspec.Struct, frozen=True):
@@ -95,7 +86,7 @@ class Name:
         if self._common is None:
             common: dict[str, str] | None = None
             for instance in instances:
-                own = _decoder.decode(instance.json).metadata
+                own = metadata_of(instance)
                 common = (
                     own if common is None else {key: value for key, value in common.items() if own.get(key) == value}
                 )
@@ -103,13 +94,6 @@ class Name:
                     break
             self._common = common or {}
         return self._common
-
-
-class _Metadata(msgspec.Struct, gc=False):
-    metadata: dict[str, str] = msgspec.field(name="Metadata")
-
-
-_decoder = msgspec.json.Decoder(_Metadata)
 
 
 class Directory:
@@ -148,7 +132,10 @@ class Directory:
             self._set(name, name.registered, id, instance)
 
     def find(self, name: str, namespace: str | None, environment: str | None) -> Name | None:
-        """Return the name. Raises Ambiguous where it stands in several places and the question does not say in which it is meant."""
+        """Return the name.
+
+        Raises Ambiguous where it stands in several places and the question does not say in which it is meant.
+        """
         places = [
             place
             for key, place in self._names.get(name, {}).items()
@@ -217,34 +204,3 @@ class Directory:
             del places[name.key]
             if not places:
                 del self._names[name.key.name]
-
-
-def shown(
-    *,
-    id: str,
-    source: str,
-    host: str,
-    ports: Sequence[tuple[str, str, int]],
-    endpoint: str,
-    readiness: Readiness,
-    weight: int,
-    zone: str,
-    metadata: Mapping[str, str],
-    strategy: Strategy = "Weighted",
-) -> Shown:
-    """Return an instance as answers show it."""
-    port = str(ports[0][2]) if ports else ""
-    body = {
-        "ID": id,
-        "Host": host,
-        "Port": port,
-        "Ports": {name: number for name, _, number in ports if name},
-        "Endpoint": endpoint,
-        "Weight": weight,
-        "Readiness": readiness,
-        "Zone": zone,
-        "Metadata": dict(metadata),
-    }
-    address = f"[{host}]" if ":" in host else host
-    joined = f"{address}:{port}" if port else address
-    return Shown(id, source, readiness == "ready", weight, zone, joined, strategy, _encoder.encode(body))

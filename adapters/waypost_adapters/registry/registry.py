@@ -1,4 +1,7 @@
-"""One registry: what a source and the sinks that say the same `listen` share. A directory, and the server that answers from it."""
+"""One registry: what a source and the sinks that say the same `listen` share.
+
+A directory, and the server that answers from it.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,10 @@ __all__ = ["Registry", "use_registry"]
 
 
 class Registry:
-    """The shared part. `parts` say whether they know all of theirs; while one does not, nothing is told to be absent."""
+    """The shared part.
+
+    `parts` say whether they know all of theirs; while one does not, nothing is told to be absent.
+    """
 
     def __init__(self, config: Config, directory: Directory) -> None:
         self.config = config
@@ -45,7 +51,8 @@ async def use_registry(config: Config, context: Context) -> AsyncIterator[Regist
     async with shared as registry:
         if registry.config.tls != config.tls:
             raise PermanentError(
-                f"another resource has the registry at {config.listen} with another `tls`; give both the same, or another `listen`"
+                f"another resource has the registry at {config.listen} with another `tls`: give both the same, or "
+                "this one another `listen`"
             )
         yield registry
 

@@ -27,8 +27,9 @@ from waypost.kit.store import Row, Store, open_store
 from waypost.model import Publication, PublishedInstance
 from waypost_adapters.registry import layout
 from waypost_adapters.registry.config import Config
-from waypost_adapters.registry.directory import Directory, shown
+from waypost_adapters.registry.directory import Directory
 from waypost_adapters.registry.registry import Registry, use_registry
+from waypost_adapters.registry.shown import shown
 
 __all__ = ["RegistrySink", "open_sink"]
 
@@ -37,7 +38,10 @@ _decoder = msgspec.json.Decoder(layout.Entry)
 
 
 class RegistrySink:
-    """The sink. `registry` is what it shows its records in; `loaded` is set once all that was published before is shown."""
+    """The sink.
+
+    `registry` is what it shows its records in; `loaded` is set once all that was published before is shown.
+    """
 
     limits = Limits(records=256, bytes=1_000_000, in_flight=4)
 
@@ -125,7 +129,10 @@ class Published:
         self._directory.publish(layout.place(row.key), (self._part, row.key), instance)
 
     async def load(self, clock: Clock) -> None:
-        """Show all that was published before; tries again while the disk refuses. What is committed meanwhile comes in order."""
+        """Show all that was published before; tries again while the disk refuses.
+
+        What is committed meanwhile comes in order.
+        """
         while True:
             after = ""
             try:

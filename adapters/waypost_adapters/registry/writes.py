@@ -1,4 +1,7 @@
-"""The registry's HTTP interface for clients that register themselves. Whoever writes shows the token, unless told otherwise."""
+"""The registry's HTTP interface for clients that register themselves.
+
+Whoever writes shows the token, unless told otherwise.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,10 @@
-"""DNS names: what is one, its form on the wire, and the name that an address has in reverse. Imports the standard library only.
+"""DNS names: what is one, its form on the wire, and the name that an address has in reverse.
 
-Lengths are those of RFC 1035 section 2.3.4, letters those of RFC 1123 section 2.1. Names are ASCII: who has others converts them to
-A-labels first. Comparison is without regard to case; the canonical form here is lower case without a final dot.
+Imports the standard library only.
+
+Lengths are those of RFC 1035 section 2.3.4, letters those of RFC 1123 section 2.1. Names are ASCII: who has others
+converts them to A-labels first. Comparison is without regard to case; the canonical form here is lower case without a
+final dot.
 """
 
 from __future__ import annotations
@@ -77,7 +80,9 @@ def encode(text: str) -> bytes:
 
 
 def decode(wire: bytes, at: int = 0) -> tuple[str, int]:
-    r"""Return the name at this offset, without final dot ("" for the root), and the offset after it; `.` inside a label as `\.`.
+    r"""Return the name at this offset, without final dot ("" for the root), and the offset after it.
+
+    `.` inside a label as `\.`.
 
     Compression pointers are refused: in a question there is nothing before it to point to. Raises BadName.
     """
@@ -113,5 +118,8 @@ def within(text: str, zone: str) -> bool:
 
 
 def reverse(address: str) -> str:
-    """Return the name under which PTR records of an IP address are: below in-addr.arpa or ip6.arpa. Raises ValueError."""
+    """Return the name under which PTR records of an IP address are: below in-addr.arpa or ip6.arpa.
+
+    Raises ValueError.
+    """
     return ipaddress.ip_address(address).reverse_pointer

@@ -38,7 +38,10 @@ class Listen(msgspec.Struct, frozen=True):
 
 
 def parse_listen(text: str) -> Listen:
-    """Read `127.0.0.1:7480`, `[::1]:7480`, `localhost:7480` (127.0.0.1) or `:7480` (all IPv4 addresses). Raises PermanentError."""
+    """Read `127.0.0.1:7480`, `[::1]:7480`, `localhost:7480` (127.0.0.1) or `:7480` (all IPv4 addresses).
+
+    Raises PermanentError.
+    """
     host, colon, port = text.rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
     address = {"": "0.0.0.0", "localhost": "127.0.0.1"}.get(host, host[1:-1] if bracketed else host)  # noqa: S104 - `:7480` asks for it
@@ -50,8 +53,8 @@ def parse_listen(text: str) -> Listen:
             raise ValueError(port)
     except ValueError:
         raise PermanentError(
-            f"`{text}` is no address to listen on: expected ADDRESS:PORT with an IP address, as 127.0.0.1:7480 or [::1]:7480, "
-            "and a port of 0 to 65535"
+            f"`{text}` is no address to listen on: expected ADDRESS:PORT with an IP address, as 127.0.0.1:7480 or "
+            "[::1]:7480, and a port of 0 to 65535"
         ) from None
     return Listen(str(parsed), int(port))
 
@@ -106,7 +109,8 @@ def _refusal(listen: Listen, kind: socket.SocketKind, error: OSError) -> Adapter
     what = f"cannot listen on {listen} ({'TCP' if kind == socket.SOCK_STREAM else 'UDP'})"
     if error.errno == errno.EADDRINUSE:
         return AdapterError(
-            f"{what}: another process, or another resource of this one, listens there; stop it or change `listen`. Tried again"
+            f"{what}: another process, or another resource of this one, listens there; stop it or change `listen`. "
+            "Tried again"
         )
     if error.errno == errno.EADDRNOTAVAIL:
         return AdapterError(

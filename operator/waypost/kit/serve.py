@@ -1,4 +1,6 @@
-"""An HTTP server for adapters that serve: bounded in bodies, headers, connections and seconds, and stopped within a bound.
+"""An HTTP server for adapters that serve.
+
+Bounded in bodies, headers, connections and seconds, and stopped within a bound.
 
 Errors are JSON, `{"error": TEXT}`, whatever raised them. No access log: an address list is not ours to keep.
 """
@@ -66,7 +68,8 @@ async def serve(
 ) -> AsyncIterator[Serving]:
     """Serve the routes while the block runs; on its end answers under way get `stop_seconds`, then are cut.
 
-    Raises AdapterError where the port is taken, PermanentError where the address can never be, both saying what to change.
+    Raises AdapterError where the port is taken, PermanentError where the address can never be, both saying what to
+    change.
     """
     limits = limits or ServeLimits()
     app = web.Application(client_max_size=limits.body_bytes, middlewares=[_guard(log, limits.request_seconds)])
@@ -114,7 +117,10 @@ def unbounded(handler: Handler) -> Handler:
 
 
 def server_tls(credentials: Credentials, tls: TLS) -> ssl.SSLContext:
-    """Return the context of a listener from its two credentials, as they are now. Raises PermanentError that names what is missing."""
+    """Return the context of a listener from its two credentials, as they are now.
+
+    Raises PermanentError that names what is missing.
+    """
     certificate, key = credentials.get("tlsCertificate"), credentials.get("tlsKey")
     for name, value in (("tlsCertificate", certificate), ("tlsKey", key)):
         if not value:
@@ -128,8 +134,8 @@ def server_tls(credentials: Credentials, tls: TLS) -> ssl.SSLContext:
             context.load_cert_chain(file.name, password=_no_password)
         except (ssl.SSLError, ValueError):
             raise PermanentError(
-                "credentials `tlsCertificate` and `tlsKey` are not a PEM certificate and its unencrypted key; nothing is served until"
-                " they are"
+                "credentials `tlsCertificate` and `tlsKey` are not a PEM certificate and its unencrypted key; nothing "
+                "is served until they are"
             ) from None
     return context
 

@@ -1,9 +1,12 @@
-"""A store of records in one SQLite file, for sinks that are servers themselves: what is published, and the owners' stamps.
+"""A store of records in one SQLite file, for sinks that are servers themselves.
 
-A write compares the fence and the owner of each record in the transaction that writes, and is acknowledged after the commit is on
-disk (WAL, synchronous=FULL): it survives kill -9 and a power cut. One thread per store writes; the batches that wait for it are
-committed together. `committed` is told each batch in the order of the commits, on the event loop, before whoever wrote it is; also
-when the writer has been cancelled meanwhile. Two processes may open one file: SQLite locks between them.
+What is published, and the owners' stamps.
+
+A write compares the fence and the owner of each record in the transaction that writes, and is acknowledged after the
+commit is on disk (WAL, synchronous=FULL): it survives kill -9 and a power cut. One thread per store writes; the batches
+that wait for it are committed together. `committed` is told each batch in the order of the commits, on the event loop,
+before whoever wrote it is; also when the writer has been cancelled meanwhile. Two processes may open one file: SQLite
+locks between them.
 """
 
 from __future__ import annotations
@@ -11,48 +14,21 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-import msgspec
-
-from waypost.adapter import (
-    APPLIED,
-    AdapterError,
-    Change,
-    Fence,
-    Fenced,
-    Foreign,
-    NotClaimed,
-    Outcome,
-    PermanentError,
-)
+from waypost.adapter import AdapterError, Change, Fence, Foreign, NotClaimed, Outcome
+from waypost.kit import storefile
+from waypost.kit.storefile import Row
 
 __all__ = ["Committed", "Row", "Store", "open_store"]
 
 T = TypeVar("T")
 PAGE = 500
-_FORM = 1  # of the file; a newer one is refused
-_LOCK_SECONDS = 3.0  # to wait for another process that writes
 _WAITING = 256  # jobs at most that wait for the writer
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS stamp (owner TEXT PRIMARY KEY, environment TEXT NOT NULL, epoch INTEGER NOT NULL, generation INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS record (key TEXT PRIMARY KEY, owner TEXT NOT NULL, name TEXT NOT NULL, content BLOB NOT NULL) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS record_name ON record (name);
-CREATE TABLE IF NOT EXISTS fact (name TEXT PRIMARY KEY) WITHOUT ROWID;
-"""
-
-
-class Row(msgspec.Struct, frozen=True, gc=False):
-    """A record as stored; `content` None in what `committed` is told: it is gone."""
-
-    key: str
-    owner: str
-    name: str
-    content: bytes | None
 
 
 Committed = Callable[[Sequence[Row]], None]
@@ -60,10 +36,6 @@ Committed = Callable[[Sequence[Row]], None]
 
 class _Uncertain(AdapterError):
     """The commit itself failed: the batch may be found after the next start."""
-
-
-class _Unreachable(AdapterError):
-    """The file cannot be had now; nothing was written."""
 
 
 class _Job:
@@ -90,14 +62,17 @@ class Store:
         self.known = False
 
     async def claim(self, environment: str, owner: str, past: int) -> Fence:
-        """Set the owner's epoch past the stamp's and `past`. Raises PermanentError where a stamp says another environment."""
-        return await self._run(lambda database, _: _claim(database, environment, owner, past))
+        """Set the owner's epoch past the stamp's and `past`.
+
+        Raises PermanentError where a stamp says another environment.
+        """
+        return await self._run(lambda database, _: storefile.claim(database, environment, owner, past))
 
     async def advance(self, owner: str, fence: Fence) -> Fence:
         """Set the generation one higher. Raises Fenced, NotClaimed."""
 
         def work(database: sqlite3.Connection, _: list[Row]) -> Fence:
-            _superseded(database, owner, fence)
+            storefile.superseded(database, owner, fence)
             database.execute("UPDATE stamp SET generation = generation + 1 WHERE owner = ?", (owner,))
             row = database.execute("SELECT epoch, generation FROM stamp WHERE owner = ?", (owner,)).fetchone()
             return Fence(*row)
@@ -105,18 +80,24 @@ class Store:
         return await self._run(work)
 
     async def apply(self, owner: str, batch: Sequence[Change], fence: Fence | None) -> Mapping[str, Outcome]:
-        """Write a batch; the outcomes hold once this returns. Raises Fenced, NotClaimed, AdapterError: nothing was written."""
+        """Write a batch; the outcomes hold once this returns.
+
+        Raises Fenced, NotClaimed, AdapterError: nothing was written.
+        """
         if fence is None:
             raise NotClaimed("a write without a fence; this store has stamps: claim it first")
         try:
-            outcomes = await self._run(lambda database, rows: _apply(database, owner, batch, fence, rows))
+            outcomes = await self._run(lambda database, rows: storefile.apply(database, owner, batch, fence, rows))
         except _Uncertain as error:
             return {change.key: Outcome("unknown", str(error)) for change in batch}
         self.known = self.known or any(outcome.status == "applied" for outcome in outcomes.values())
         return outcomes
 
     async def page(self, after: str = "", size: int = PAGE) -> list[Row]:
-        """Return records of all owners behind a key, in their order; as they are when all writes before have been committed."""
+        """Return records of all owners behind a key, in their order.
+
+        As they are when all writes before have been committed.
+        """
 
         def work(database: sqlite3.Connection, _: list[Row]) -> list[Row]:
             found = database.execute(
@@ -132,7 +113,7 @@ class Store:
             wanted = sorted(keys)
             for at in range(0, len(wanted), PAGE):
                 part = wanted[at : at + PAGE]
-                for row in await self._run(lambda database, _, part=part: _by_key(database, owner, part)):  # type: ignore[misc]
+                for row in await self._run(lambda database, _, part=part: storefile.by_key(database, owner, part)):  # type: ignore[misc]
                     yield row
             return
         after = ""
@@ -149,7 +130,8 @@ class Store:
             found: list[Foreign] = []
             for name in sorted(names):
                 rows = database.execute(
-                    "SELECT key, name, owner, substr(content, 1, 200) FROM record WHERE name = ? AND owner != ? ORDER BY key LIMIT ?",
+                    "SELECT key, name, owner, substr(content, 1, 200) FROM record "
+                    "WHERE name = ? AND owner != ? ORDER BY key LIMIT ?",
                     (name, owner, limit - len(found)),
                 )
                 found += [Foreign(key, name, who, text.decode("utf-8", "replace")) for key, name, who, text in rows]
@@ -158,7 +140,10 @@ class Store:
         return await self._run(work)
 
     async def _run(self, work: Callable[[sqlite3.Connection, list[Row]], T]) -> T:
-        """Run in the store's thread within a transaction that may hold others' work too. Raises what the work raises."""
+        """Run in the store's thread within a transaction that may hold others' work too.
+
+        Raises what the work raises.
+        """
         if len(self._jobs) >= _WAITING:
             raise AdapterError(f"the store is slow: {_WAITING} writes wait for its disk")
         job = _Job(work, self._loop.create_future())
@@ -183,7 +168,7 @@ class Store:
 
     def _transact(self, jobs: Sequence[_Job]) -> None:
         if self._database is None:
-            self._database = _connect(self._path)
+            self._database = storefile.connect(self._path)
             self.known = self._database.execute("SELECT 1 FROM fact WHERE name = 'published'").fetchone() is not None
         self._database.execute("BEGIN IMMEDIATE")
         for job in jobs:
@@ -218,11 +203,14 @@ class Store:
 
 @asynccontextmanager
 async def open_store(path: Path, committed: Committed) -> AsyncIterator[Store]:
-    """Open or make the file; where the disk refuses for now, each call tries again. Raises PermanentError: no store of ours."""
+    """Open or make the file; where the disk refuses for now, each call tries again.
+
+    Raises PermanentError: no store of ours.
+    """
     thread = ThreadPoolExecutor(1, thread_name_prefix="store")
     store = Store(path, thread, committed)
     try:
-        with suppress(_Unreachable):
+        with suppress(storefile.Unreachable):
             await store.page(size=1)
         yield store
     finally:
@@ -242,31 +230,6 @@ async def _uninterrupted(future: asyncio.Future[None]) -> None:
     future.result()
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    try:
-        database = sqlite3.connect(path, timeout=_LOCK_SECONDS, isolation_level=None, check_same_thread=False)
-        path.chmod(0o600)
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute("PRAGMA synchronous = FULL")
-        database.execute("PRAGMA cache_size = -8192")
-        (form,) = database.execute("PRAGMA user_version").fetchone()
-        if form > _FORM:
-            database.close()
-            raise PermanentError(
-                f"{path} was written by a newer version of Waypost (form {form}, this one knows {_FORM}): use that version, "
-                "or move the file away to publish anew"
-            )
-        database.executescript(_SCHEMA)
-        database.execute(f"PRAGMA user_version = {_FORM}")
-    except sqlite3.OperationalError as error:
-        raise _Unreachable(f"cannot open {path}: {error}") from error
-    except sqlite3.DatabaseError as error:
-        raise PermanentError(
-            f"{path} is damaged or not ours ({error}): move it away, and all is published anew"
-        ) from error
-    return database
-
-
 def _unwritten(database: sqlite3.Connection | None, error: BaseException) -> BaseException:
     """Roll back; return what the callers get: the batch is not there, whole or in part."""
     try:
@@ -275,71 +238,5 @@ def _unwritten(database: sqlite3.Connection | None, error: BaseException) -> Bas
     except sqlite3.Error:
         pass  # the connection is gone: an open transaction was never committed
     if isinstance(error, sqlite3.Error):
-        return _Unreachable(f"the store's disk refused: {error}; nothing was written")
+        return storefile.Unreachable(f"the store's disk refused: {error}; nothing was written")
     return error
-
-
-def _claim(database: sqlite3.Connection, environment: str, owner: str, past: int) -> Fence:
-    for other, said in database.execute("SELECT owner, environment FROM stamp ORDER BY owner"):
-        if said != environment:
-            raise PermanentError(
-                f"this store belongs to environment `{said}` (stamp of owner `{other}`), the sink to `{environment}`: nothing is "
-                "written until the manifest says the right environment or the state folder is another"
-            )
-    row = database.execute("SELECT epoch FROM stamp WHERE owner = ?", (owner,)).fetchone()
-    fence = Fence(max(row[0] if row else 0, past) + 1)
-    database.execute(
-        "INSERT OR REPLACE INTO stamp (owner, environment, epoch, generation) VALUES (?, ?, ?, 0)",
-        (owner, environment, fence.epoch),
-    )
-    return fence
-
-
-def _superseded(database: sqlite3.Connection, owner: str, fence: Fence) -> bool:
-    row = database.execute("SELECT epoch, generation FROM stamp WHERE owner = ?", (owner,)).fetchone()
-    if row is None or Fence(*row) < fence:
-        raise NotClaimed(
-            f"the stamp of owner `{owner}` is {'absent' if row is None else 'older than ours'}: the store was lost or restored"
-        )
-    stamp = Fence(*row)
-    if stamp.epoch > fence.epoch:
-        raise Fenced(f"epoch {stamp.epoch} rules for owner `{owner}`, ours was {fence.epoch}")
-    return stamp.generation > fence.generation
-
-
-def _apply(
-    database: sqlite3.Connection, owner: str, batch: Iterable[Change], fence: Fence, rows: list[Row]
-) -> dict[str, Outcome]:
-    if _superseded(database, owner, fence):
-        late = Outcome("superseded", f"generation {fence.generation} is past")
-        return {change.key: late for change in batch}
-    outcomes: dict[str, Outcome] = {}
-    for change in batch:
-        there = database.execute("SELECT owner FROM record WHERE key = ?", (change.key,)).fetchone()
-        if there is not None and there[0] != owner:
-            whose = f"owner `{there[0]}`" if there[0] else "somebody who does not say so"
-            outcomes[change.key] = Outcome("conflict", f"the record there belongs to {whose}")
-            continue
-        outcomes[change.key] = APPLIED
-        if change.record is None:
-            if there is not None:
-                database.execute("DELETE FROM record WHERE key = ?", (change.key,))
-                rows.append(Row(change.key, owner, "", None))
-            continue
-        database.execute(
-            "INSERT OR REPLACE INTO record (key, owner, name, content) VALUES (?, ?, ?, ?)",
-            (change.key, owner, change.record.name, change.record.content),
-        )
-        rows.append(Row(change.key, owner, change.record.name, change.record.content))
-    if outcomes:
-        database.execute("INSERT OR IGNORE INTO fact (name) VALUES ('published')")
-    return outcomes
-
-
-def _by_key(database: sqlite3.Connection, owner: str, keys: Sequence[str]) -> list[Row]:
-    marks = ",".join("?" * len(keys))
-    found = database.execute(
-        f"SELECT key, owner, name, content FROM record WHERE owner = ? AND key IN ({marks}) ORDER BY key",  # noqa: S608 - only `?`
-        (owner, *keys),
-    )
-    return [Row(*row) for row in found]

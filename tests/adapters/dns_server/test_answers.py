@@ -254,6 +254,6 @@ async def test_what_can_be_no_name_fails_alone_and_says_why(
 
 async def test_a_zone_that_is_no_name_is_refused_with_what_is_wrong(tmp_path: object) -> None:
     context = TestContext(tmp_path, owner="owner-a")  # type: ignore[arg-type]  # pytest's
-    with pytest.raises(PermanentError, match="config.zone: .*begins with `-`"):
+    with pytest.raises(PermanentError, match=r"config\.zone: .*begins with `-`"):
         async with open_sink(Config(listen="127.0.0.1:0", zone="-x.test."), context):
             pass

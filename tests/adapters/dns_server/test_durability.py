@@ -15,7 +15,7 @@ import dns.rcode
 import pytest
 
 from tests.adapters.dns_server.asking import Opened, instance, publication
-from waypost.adapter import AdapterError
+from waypost.adapter import AdapterError, Record
 
 WEB = "web.shop.prod.waypost.test."
 
@@ -82,6 +82,7 @@ async def test_answers_follow_each_of_many_concurrent_writes(opened: Opened) -> 
         async def turn(number: int) -> None:
             published = publication(f"s-{number}")
             name = f"s-{number}.shop.prod.waypost.test."
+            records: list[Record] = []
             for step in range(1, 11):
                 records = await server.publish(published, instance("a", f"10.0.{number}.{step}"))
                 assert await server.texts(name) == [f"10.0.{number}.{step}"], (

@@ -1,4 +1,7 @@
-"""Packets that nobody should send, and answers kept ready: the responder never fails, and never says what is not so any more."""
+"""Packets that nobody should send, and answers kept ready.
+
+The responder never fails, and never says what is not so any more.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,9 @@ from waypost_adapters.dns_server.zone import Zone
 WEB = "web.shop.prod.waypost.test."
 
 
-def records(*names: str, strategy: Strategy = "Weighted", count: int = 3, first: int = 1) -> list[tuple[str, bytes | None]]:
+def records(
+    *names: str, strategy: Strategy = "Weighted", count: int = 3, first: int = 1
+) -> list[tuple[str, bytes | None]]:
     instances = [instance(f"i-{number}", f"10.0.{first}.{number}") for number in range(1, count + 1)]
     rendered = layout.render(publication(*names, strategy=strategy), instances, "waypost.test", 5)
     return [(record.key, record.content) for record in rendered if isinstance(record, Record)]
@@ -45,8 +50,8 @@ def change(server: Responder, changes: list[tuple[str, bytes | None]]) -> None:
     server.changed(server.answers.zone.change(changes))
 
 
-def asked(server: Responder, name: str, type: str = "A", **how: int) -> dns.message.Message:
-    query = dns.message.make_query(name, type, **how)
+def asked(server: Responder, name: str, rdtype: str = "A") -> dns.message.Message:
+    query = dns.message.make_query(name, rdtype)
     wire = server.udp(query.to_wire())
     assert wire is not None
     answer = dns.message.from_wire(wire)
@@ -56,8 +61,10 @@ def asked(server: Responder, name: str, type: str = "A", **how: int) -> dns.mess
 
 SERVER = responder(records("web", "api.v2"))
 good = st.builds(
-    lambda name, type, edns: dns.message.make_query(name, type, use_edns=edns).to_wire(),
-    st.sampled_from([WEB, f"_http._tcp.{WEB}", "api.v2.shop.prod.waypost.test.", "waypost.test.", "nope.waypost.test.", "a.b."]),
+    lambda name, rdtype, edns: dns.message.make_query(name, rdtype, use_edns=edns).to_wire(),
+    st.sampled_from(
+        [WEB, f"_http._tcp.{WEB}", "api.v2.shop.prod.waypost.test.", "waypost.test.", "nope.waypost.test.", "a.b."]
+    ),
     st.sampled_from(["A", "AAAA", "SRV", "ANY", "SOA", "NS", "TXT", "CNAME", "AXFR"]),
     st.sampled_from([-1, 0]),
 )
@@ -157,7 +164,7 @@ def test_a_flood_of_different_questions_is_bounded_in_memory() -> None:
         most = max(most, len(server.kept))
     assert most < 1_000
     assert len(asked(server, WEB).answer[0]) == 3
-    change(server, records("web", count=1))
+    change(server, [(key, None) for key, _ in records("web")[1:]])
     assert len(asked(server, WEB).answer[0]) == 1
 
 
@@ -171,7 +178,9 @@ changes_to = st.lists(
 def test_after_any_changes_all_is_as_in_a_zone_that_was_fed_anew(steps: list[tuple[str, int, bool]]) -> None:
     server = responder([])
     held: dict[str, bytes] = {}
-    below = [f"{prefix}{name}." for name in ("a", "b", "a.b", "x.a.b", "c.b") for prefix in ("", "_http._tcp.", "_tcp.")]
+    below = [
+        f"{prefix}{name}." for name in ("a", "b", "a.b", "x.a.b", "c.b") for prefix in ("", "_http._tcp.", "_tcp.")
+    ]
     queries = [
         dns.message.make_query(f"{name}shop.prod.waypost.test.", type, id=7).to_wire()
         for name in (*below, "")

@@ -30,7 +30,9 @@ async def test_dig_reads_addresses_and_services(opened: Opened, tcp: bool) -> No
 
 async def test_dig_sees_that_a_large_answer_is_truncated_and_gets_it_whole_by_tcp(opened: Opened) -> None:
     async with opened() as server:
-        await server.publish(publication(), *(instance(f"i-{number}", f"10.2.{number % 256}.1") for number in range(200)))
+        await server.publish(
+            publication(), *(instance(f"i-{number}", f"10.2.{number % 256}.1") for number in range(200))
+        )
         listening = server.sink.listening
         assert "tc" in (await dig(listening.host, listening.port, WEB)).flags
         assert len((await dig(listening.host, listening.port, WEB, tcp=True)).data) == 200

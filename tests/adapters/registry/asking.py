@@ -91,9 +91,7 @@ def instance(
     **metadata: str,
 ) -> PublishedInstance:
     ports = (Port(8080, "http"), Port(9090, "admin"))
-    return PublishedInstance(
-        id, (Address(address),), ports, ready=ready, weight=weight, zone=zone, metadata=metadata
-    )
+    return PublishedInstance(id, (Address(address),), ports, ready=ready, weight=weight, zone=zone, metadata=metadata)
 
 
 class Server:
@@ -140,9 +138,7 @@ async def open_server(
     for part in ("sink", "source"):
         (folder / part).mkdir(exist_ok=True)
     into = TestContext(folder / "sink", name="registry", owner="owner-a", environment="prod", shared=shared)
-    out = TestContext(
-        folder / "source", name="registry", environment="prod", shared=shared, credentials=credentials
-    )
+    out = TestContext(folder / "source", name="registry", environment="prod", shared=shared, credentials=credentials)
     async with open_sink(config, into) as sink:
         fence = await sink.claim("prod", "owner-a") if claim else None
         await sink.loaded.wait()

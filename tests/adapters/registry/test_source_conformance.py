@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from tests.adapters.registry.asking import ask
@@ -15,7 +15,7 @@ from waypost_adapters.registry.source import open_source
 
 class TestRegistrySource(SourceConformance):
     interruptible = False  # it is the system
-    credentials = {"token": "s3cret-of-the-registry"}
+    credentials: Mapping[str, str] = {"token": "s3cret-of-the-registry"}
     url = ""
 
     def open(self, context: TestContext) -> AbstractAsyncContextManager[Source]:
