@@ -1,6 +1,8 @@
-"""`make demo`: the demonstration on a real Mesos; where Mesos cannot run it says so and shows local processes instead."""
+"""`make demo`.
 
-import asyncio
+The demonstration on a real Mesos; where Mesos cannot run it says so and shows local processes instead.
+"""
+
 import shutil
 import subprocess
 import sys

@@ -1,7 +1,7 @@
 """`waypost demo`: the main job on this machine, in a minute, needing nothing but Waypost.
 
-Local processes stand in for an orchestrator here. `stage` says what a demonstration needs of one, so that the same play can be
-given with a real one.
+Local processes stand in for an orchestrator here. `stage` says what a demonstration needs of one, so that the same play
+can be given with a real one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""How a consumer asks: the registry by HTTP, the DNS server by UDP. A few lines each, for a demonstration needs no more."""
+"""How a consumer asks.
+
+The registry by HTTP, the DNS server by UDP. A few lines each, for a demonstration needs no more.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,10 @@ def _get(address: str, path: str) -> tuple[int, dict[str, Any]]:
 
 
 async def ask_dns(address: str, name: str, kind: str) -> tuple[int, list[str]]:
-    """Return the response code and the answers as text (`A`: addresses, `SRV`: ports). Raises OSError when nobody answers."""
+    """Return the response code and the answers as text (`A`.
+
+    Addresses, `SRV`: ports). Raises OSError when nobody answers.
+    """
     return await asyncio.to_thread(_ask, address, name, kind)
 
 

@@ -51,7 +51,7 @@ async def play(stage: Stage) -> int:
         await _show_gone(waypost, ports, death)
         await _show(ports)
         _step("5. waypost status")
-        await _status(folder, manifests, ports["admin"])
+        await _status(folder, ports["admin"])
         _step("6. The end")
         await _end(waypost)
     except (OSError, TimeoutError, RuntimeError) as error:
@@ -113,7 +113,7 @@ async def _show_gone(waypost: asyncio.subprocess.Process, ports: dict[str, int],
         _say(f"     from the {name} after {_ms(seconds)}")
 
 
-async def _status(folder: Path, manifests: Path, admin: int) -> None:
+async def _status(folder: Path, admin: int) -> None:
     command = _waypost("status", "--server", f"http://127.0.0.1:{admin}", "--state-dir", str(folder / "state"))
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     out, _ = await process.communicate()
