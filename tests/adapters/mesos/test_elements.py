@@ -15,7 +15,11 @@ from waypost.adapter import AdapterError
 from waypost_adapters.mesos.elements import Broken, Elements, end_by_msgspec, end_by_scanning
 
 SCALARS = (
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text()
 )
 NAMES = st.text(max_size=5)
 VALUES = st.recursive(
@@ -92,7 +96,19 @@ def test_an_element_of_another_form_fails_alone() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    [b"]", b"{]", b'{"a" 1}', b'{"a":1 "b":2}', b"{a:1}", b'{"a":[1}', b'{"a":}', b'{"a":1}}', b"\x00\xff", b"{,}", b'{"\xff": 1}'],
+    [
+        b"]",
+        b"{]",
+        b'{"a" 1}',
+        b'{"a":1 "b":2}',
+        b"{a:1}",
+        b'{"a":[1}',
+        b'{"a":}',
+        b'{"a":1}}',
+        b"\x00\xff",
+        b"{,}",
+        b'{"\xff": 1}',
+    ],
 )
 def test_what_is_no_json_raises(text: bytes) -> None:
     with pytest.raises(AdapterError, match="not JSON"):

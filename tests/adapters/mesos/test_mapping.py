@@ -16,7 +16,13 @@ from waypost_adapters.mesos.naming import namespace, service_name
 
 
 def task(**fields: Any) -> wire.Task:
-    given = {"task_id": {"value": "t"}, "framework_id": {"value": "f"}, "state": "TASK_RUNNING", "name": "web", **fields}
+    given = {
+        "task_id": {"value": "t"},
+        "framework_id": {"value": "f"},
+        "state": "TASK_RUNNING",
+        "name": "web",
+        **fields,
+    }
     return msgspec.convert(given, wire.Task)
 
 
@@ -219,9 +225,7 @@ def test_labels_beyond_the_limits_are_left_out() -> None:
         ("lost.9", "lost", ["http"], "unknown", "Host"),
     ],
 )
-def test_recorded_tasks_become_what_they_are(
-    id: str, name: str, ports: list[str], readiness: str, first: str
-) -> None:
+def test_recorded_tasks_become_what_they_are(id: str, name: str, ports: list[str], readiness: str, first: str) -> None:
     given = recorded(id)
     assert mapping.title(given) == name
     assert [port.name for port in mapping.ports(given)[0]] == ports

@@ -46,9 +46,7 @@ async def watching(
             await asyncio.wait([task])
 
 
-async def until(
-    watch: Supervised, holds: Callable[[Mapping[ServiceKey, Service]], bool], seconds: float = 30
-) -> None:
+async def until(watch: Supervised, holds: Callable[[Mapping[ServiceKey, Service]], bool], seconds: float = 30) -> None:
     try:
         await watch.recorder.until(holds, seconds)
     except TimeoutError as error:
@@ -78,9 +76,7 @@ async def test_it_lists_what_an_independent_client_lists(mesos: MesosCluster, tm
                 instance = ours[f"{task['framework_id']['value']}/{task['task_id']['value']}"]
                 resources = next(each for each in task["resources"] if each["name"] == "ports")
                 numbers = [
-                    number
-                    for span in resources["ranges"]["range"]
-                    for number in range(span["begin"], span["end"] + 1)
+                    number for span in resources["ranges"]["range"] for number in range(span["begin"], span["end"] + 1)
                 ]
                 assert sorted(port.number for port in instance.ports) == sorted(numbers)
                 assert instance.addresses[-1].value == instance.node
