@@ -399,6 +399,11 @@ class Engine:
         self._again.add(name)
         self._changed.set()
 
+    def is_declared(self, name: str) -> bool:
+        """Say whether a source's services are written in registrations: then there is nothing to hear of it."""
+        source = self.settings.sources.get(name) if self.settings is not None else None
+        return source is not None and self._source_type(source.spec.type).declares
+
     def settled(self) -> bool:
         """Say whether all sources have been read and all sinks are as wanted, as far as they may be written."""
         return (

@@ -55,10 +55,10 @@ def standing(engine: Engine, key: str, now: float) -> RegistrationStatus | None:
 
 
 def is_stale(engine: Engine, source: str, now: float) -> bool:
-    """Say whether a source was not heard of for longer than its `staleSeconds`. One that is frozen is never stale."""
+    """Say whether a source was not heard of for longer than its `staleSeconds`; never where nothing is to be heard."""
     view = engine.reconciler.views.get(source)
     declared = engine.settings.sources.get(source) if engine.settings is not None else None
-    if view is None or declared is None or view.frozen:
+    if view is None or declared is None or view.frozen or engine.is_declared(source):
         return False
     return view.last_read is None or now - view.last_read > declared.spec.safety.stale_seconds
 
