@@ -37,7 +37,7 @@ class EtcdConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename
         if self.layout == "skydns":
             raise ValueError("the layout `skydns` is not there yet; use `json`")
         if self.prefix.endswith("\n") or {".", ".."}.intersection(self.prefix.split("/")):
-            raise ValueError("`prefix` has a part `.` or `..`, or ends with a line break; expected for example /waypost")
+            raise ValueError("`prefix` has a part `.` or `..`, or ends with a line break; expected such as /waypost")
         try:
             endpoints(self.endpoints)
         except PermanentError as error:

@@ -31,6 +31,7 @@ LONGEST_PART = 255  # bytes of UTF-8, before encoding
 LARGEST_VALUE = 256 * 1024  # bytes
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.~-]+").fullmatch
+_GOOD = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9_.~-]{0,254}").fullmatch  # nothing wrong and nothing to encode
 NOTHING: Mapping[str, str] = {}
 
 
@@ -115,14 +116,17 @@ class JsonLayout:
         """Yield a record for each instance and name, or why there can be none."""
         about = _About(self.prefix, publication)
         for instance in instances:
-            wrong = wrong_segment(instance.id)
+            at, wrong = instance.id, ""
+            if not _GOOD(at):
+                wrong = wrong_segment(at)
+                at = "" if wrong else segment(at)
             for name, place in zip(publication.names, about.places, strict=True):
                 if wrong:
                     yield InvalidRecord(instance.id, f"instance id {_shown(instance.id)} {wrong}", name.name)
                 elif isinstance(place, str):
                     yield InvalidRecord(instance.id, place, name.name)
                 else:
-                    yield about.record(instance, name, place)
+                    yield about.record(instance, at, name, place)
 
     def observed(self, key: bytes, value: bytes) -> Observed | None:
         """Return the record as found; None where it is not this owner's, or says no more than that it is."""
@@ -190,13 +194,12 @@ class _About:
         return before, f"{port}@{_digest(whose.registration, whose.entry, whose.service)}"
 
     def record(
-        self, instance: PublishedInstance, name: PublishedName, place: tuple[str, str]
+        self, instance: PublishedInstance, at: str, name: PublishedName, place: tuple[str, str]
     ) -> Record | InvalidRecord:
-        """Return the record of an instance whose id is a good segment."""
+        """Return the record of an instance; `at` is its id as a part of the key."""
         port = instance.port(name.port)
         if port is None and name.port is not None:
             return InvalidRecord(instance.id, f"the instance has no port {_shown(name.port)}", name.name)
-        at = segment(instance.id)
         document = self.document
         document.instance = at
         document.name = name.name

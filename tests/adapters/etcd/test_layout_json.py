@@ -1,4 +1,4 @@
-"""Where records stand and what they say: no text from outside reaches another key, and nothing is lost on the way back."""
+"""Where records stand and what they say: no text from outside reaches another key, and all of it reads back."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def publication(*names: str | PublishedName, **fields: Any) -> Publication:
 
 def instance(id: str = "web.1", **fields: Any) -> PublishedInstance:
     shown = {"addresses": (Address("10.0.0.7"),), "ports": (Port(8080, "http"), Port(9090, "admin"))}
-    return PublishedInstance(id, **(shown | fields))  # type: ignore[arg-type]
+    return PublishedInstance(id, **(shown | fields))
 
 
 def render(of: Publication, *instances: PublishedInstance) -> list[Record | InvalidRecord]:

@@ -1,4 +1,4 @@
-"""The sink beyond what every sink promises: batches, faults of the server, races with others, and what etcd3 reads back."""
+"""The sink beyond what every sink promises: batches, faults of the server, races, and what etcd3 reads back."""
 
 from __future__ import annotations
 
@@ -141,13 +141,15 @@ async def test_large_records_go_in_several_requests(bench: Bench) -> None:
 
 async def test_what_this_etcd_finds_too_large_is_invalid_alone(tmp_path: Path) -> None:
     flags = ("--max-request-bytes=20000",)
-    async with Etcd(tmp_path / "e", unsafe_no_fsync=True, flags=flags) as etcd:
-        async with Bench(tmp_path, etcd.endpoints).claimed() as (sink, fence):
-            small, (large,) = records(sink, 40), records(sink, 1, metadata={"k": "x" * 50_000})
-            outcomes = await sink.apply(creates([*small[1:], large]), fence)
-            assert outcomes[large.key].status == "invalid"
-            assert "larger than this etcd takes" in outcomes[large.key].reason
-            assert await observed(sink) == {record.key for record in small[1:]}
+    async with (
+        Etcd(tmp_path / "e", unsafe_no_fsync=True, flags=flags) as etcd,
+        Bench(tmp_path, etcd.endpoints).claimed() as (sink, fence),
+    ):
+        small, (large,) = records(sink, 40), records(sink, 1, metadata={"k": "x" * 50_000})
+        outcomes = await sink.apply(creates([*small[1:], large]), fence)
+        assert outcomes[large.key].status == "invalid"
+        assert "larger than this etcd takes" in outcomes[large.key].reason
+        assert await observed(sink) == {record.key for record in small[1:]}
 
 
 async def test_a_record_of_another_owners_mark_is_not_sent(bench: Bench) -> None:
@@ -361,23 +363,25 @@ async def test_a_batch_cut_by_kill_9_is_written_as_a_whole_or_not_and_told_unkno
 async def test_a_hung_server_makes_outcomes_unknown_and_the_late_write_is_fenced_off(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with Etcd(tmp_path / "e", unsafe_no_fsync=True) as etcd:
-        async with Bench(tmp_path, etcd.endpoints).claimed() as (sink, fence):
-            sink._client.call_seconds = 1.0
-            (record,) = records(sink, 1)
-            assert await observed(sink) == set()
-            await etcd.pause()
-            try:
-                outcomes = await sink.apply(creates([record]), fence)
-                assert statuses(outcomes) == {"unknown"}
-            finally:
-                await etcd.resume()
-            higher = await sink.advance(fence)
-            assert higher.generation == 1
-            before = await observed(sink)  # the late write came before the new generation, or never
-            await asyncio.sleep(0.5)
-            assert await observed(sink) == before
-            assert statuses(await sink.apply([Change(record.key, record)], higher)) == {"applied"}
+    async with (
+        Etcd(tmp_path / "e", unsafe_no_fsync=True) as etcd,
+        Bench(tmp_path, etcd.endpoints).claimed() as (sink, fence),
+    ):
+        sink._client.call_seconds = 1.0
+        (record,) = records(sink, 1)
+        assert await observed(sink) == set()
+        await etcd.pause()
+        try:
+            outcomes = await sink.apply(creates([record]), fence)
+            assert statuses(outcomes) == {"unknown"}
+        finally:
+            await etcd.resume()
+        higher = await sink.advance(fence)
+        assert higher.generation == 1
+        before = await observed(sink)  # the late write came before the new generation, or never
+        await asyncio.sleep(0.5)
+        assert await observed(sink) == before
+        assert statuses(await sink.apply([Change(record.key, record)], higher)) == {"applied"}
 
 
 async def test_a_dead_member_among_several_is_no_matter(tmp_path: Path) -> None:
@@ -399,17 +403,19 @@ async def test_a_dead_member_among_several_is_no_matter(tmp_path: Path) -> None:
 
 
 async def test_a_target_that_lost_everything_is_claimed_again_above_the_old_epoch(tmp_path: Path) -> None:
-    async with Etcd(tmp_path / "e", unsafe_no_fsync=True) as etcd:
-        async with Bench(tmp_path, etcd.endpoints).claimed() as (sink, fence):
+    async with (
+        Etcd(tmp_path / "e", unsafe_no_fsync=True) as etcd,
+        Bench(tmp_path, etcd.endpoints).claimed() as (sink, fence),
+    ):
+        await sink.apply(creates(records(sink, 10)), fence)
+        await etcd.restart(keep_state=False, kill=True)
+        with pytest.raises(NotClaimed, match="lost its data"):
             await sink.apply(creates(records(sink, 10)), fence)
-            await etcd.restart(keep_state=False, kill=True)
-            with pytest.raises(NotClaimed, match="lost its data"):
-                await sink.apply(creates(records(sink, 10)), fence)
-            with pytest.raises(NotClaimed):
-                await sink.advance(fence)
-            again = await sink.claim("test", "owner-a", past=fence.epoch)
-            assert again == Fence(fence.epoch + 1)
-            assert statuses(await sink.apply(creates(records(sink, 10)), again)) == {"applied"}
+        with pytest.raises(NotClaimed):
+            await sink.advance(fence)
+        again = await sink.claim("test", "owner-a", past=fence.epoch)
+        assert again == Fence(fence.epoch + 1)
+        assert statuses(await sink.apply(creates(records(sink, 10)), again)) == {"applied"}
 
 
 async def test_with_nobody_there_it_opens_and_each_call_names_the_endpoint(tmp_path: Path) -> None:

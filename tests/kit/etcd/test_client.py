@@ -163,7 +163,7 @@ async def test_proxy_variables_are_not_for_us(etcd: Etcd, connect: Any, monkeypa
 async def test_a_request_that_etcd_finds_too_large_is_told_as_that(etcd: Etcd, connect: Any) -> None:
     async with connect(etcd.endpoints) as client:
         for size in (1_700_000, 3_000_000):
-            with pytest.raises(AdapterError, match="too large|larger than max") as raised:
+            with pytest.raises(AdapterError, match=r"too large|larger than max") as raised:
                 await client.txn(wire.put(b"/client/large", b"x" * size))
             assert raised.value.answer is False  # type: ignore[attr-defined]
 
@@ -243,13 +243,13 @@ async def test_a_user_may_do_what_its_role_grants_and_no_more(tmp_path: Path, co
         await etcd.add_user("waypost", "s3cr3t-word", "/waypost/")
         async with connect(etcd.endpoints, {"username": "waypost", "password": "s3cr3t-word"}) as client:
             assert await put(client, "/waypost/a", "1")
-            with pytest.raises(PermanentError, match="grant the user's role readwrite"):
+            with pytest.raises(PermanentError, match=r"grant the user's role readwrite"):
                 await put(client, "/other", "1")
             assert "s3cr3t" not in repr(vars(client))
             async with client.link() as link:
                 assert "s3cr3t" not in repr(link.keys)
         async with connect(etcd.endpoints, {"username": "waypost", "password": "wr0ng-word"}) as client:
-            with pytest.raises(PermanentError, match="`username` and `password` are not accepted") as raised:
+            with pytest.raises(PermanentError, match=r"`username` and `password` are not accepted") as raised:
                 await put(client, "/waypost/a", "2")
             assert "wr0ng" not in str(raised.value)
         async with connect(etcd.endpoints) as client:

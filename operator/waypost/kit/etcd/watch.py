@@ -16,12 +16,14 @@ from typing import Any
 import grpc.aio
 import msgspec
 
-from waypost.adapter import AdapterError
 from waypost.kit.etcd import rpc_pb2 as rpc
 from waypost.kit.etcd.client import Client, Link
 from waypost.kit.etcd.faults import Compacted, Refused, StaleToken, Uncertain, Unreached, fault, refusal, spoken
 
 __all__ = ["Events", "watch"]
+
+
+END_SECONDS = 1.0
 
 
 class Events(msgspec.Struct, frozen=True):
@@ -43,17 +45,17 @@ async def watch(client: Client, key: bytes, end: bytes, revision: int = 0) -> As
         heard = False
         try:
             async with client.link() as link:
-                call = link.watch(metadata=link.metadata)
+                stream = _Stream(link)
                 try:
-                    revision = await _begin(client, link, call, key, end, revision)
+                    revision = await _begin(client, stream, key, end, revision)
                     yield Events((), revision)
                     while True:
-                        answer = await _read(link, call)
+                        answer = await stream.read()
                         heard, renewed = True, False
                         revision = _next(answer, revision)
                         yield Events(answer.events, revision)
                 finally:
-                    call.cancel()
+                    await stream.end()
         except StaleToken:
             if renewed:
                 raise
@@ -65,7 +67,59 @@ async def watch(client: Client, key: bytes, end: bytes, revision: int = 0) -> As
                 raise
 
 
-async def _begin(client: Client, link: Link, call: Any, key: bytes, end: bytes, revision: int) -> int:
+class _Stream:
+    """One call of Watch.
+
+    gRPC cancels a call whose read is cancelled, and leaves a task of its own behind for a while. So no read is cancelled,
+    and at the end the member is asked to end the stream.
+    """
+
+    def __init__(self, link: Link) -> None:
+        """Begin the call."""
+        self.url = link.endpoint.url
+        self.call: Any = link.watch(metadata=link.metadata)
+        self._reading: asyncio.Future[Any] | None = None
+
+    async def read(self) -> rpc.WatchResponse:
+        """Return the next message. Raises what the stream or the message says went wrong."""
+        try:
+            answer = await self._next()
+            if answer is grpc.aio.EOF:
+                raise fault(await self.call.code(), await self.call.details(), self.url)
+        except grpc.aio.AioRpcError as error:
+            raise fault(error.code(), error.details(), self.url) from None
+        if answer.canceled:
+            said = spoken(answer.cancel_reason)
+            if answer.compact_revision:
+                message = f"etcd {self.url}: the watch's revision is compacted up to {answer.compact_revision}"
+                raise Compacted(message, answer.compact_revision)
+            raise refusal(said, self.url) or Refused(f"etcd {self.url}: the watch was ended: {said}")
+        message_: rpc.WatchResponse = answer
+        return message_
+
+    async def _next(self) -> Any:
+        if self._reading is None:
+            self._reading = asyncio.ensure_future(self.call.read())
+        await asyncio.wait([self._reading])
+        reading, self._reading = self._reading, None
+        return reading.result()
+
+    async def end(self) -> None:
+        """End the call, in a second at most."""
+        try:
+            async with asyncio.timeout(END_SECONDS):
+                await self.call.done_writing()
+                while await self._next() is not grpc.aio.EOF:
+                    pass
+        except (TimeoutError, grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            pass  # it has ended already, or does not answer
+        finally:
+            self.call.cancel()
+            if self._reading is not None:
+                await asyncio.gather(self._reading, return_exceptions=True)
+
+
+async def _begin(client: Client, stream: _Stream, key: bytes, end: bytes, revision: int) -> int:
     """Ask for the watch and wait for its beginning; return the revision that comes next."""
     create = rpc.WatchCreateRequest(
         key=key, range_end=end, start_revision=revision, progress_notify=True, fragment=True
@@ -73,36 +127,18 @@ async def _begin(client: Client, link: Link, call: Any, key: bytes, end: bytes, 
     try:
         async with asyncio.timeout(client.call_seconds):
             with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):  # it has ended: reading tells why
-                await call.write(rpc.WatchRequest(create_request=create))
-            answer = await _read(link, call)
+                await stream.call.write(rpc.WatchRequest(create_request=create))
+            answer = await stream.read()
     except TimeoutError:
-        raise Uncertain(f"etcd {link.endpoint.url}: a watch was not begun in time") from None
+        raise Uncertain(f"etcd {stream.url}: a watch was not begun in time") from None
     if not answer.created:
-        raise Uncertain(f"etcd {link.endpoint.url}: a watch began with something else")
+        raise Uncertain(f"etcd {stream.url}: a watch began with something else")
     present = int(answer.header.revision)
     if revision > present + 1:
         raise Compacted(
-            f"etcd {link.endpoint.url}: is at revision {present}, before {revision}: restored, made anew, or it lags"
+            f"etcd {stream.url}: is at revision {present}, before {revision}: restored, made anew, or it lags"
         )
     return revision or present + 1
-
-
-async def _read(link: Link, call: Any) -> rpc.WatchResponse:
-    """Return the next message. Raises what the stream or the message says went wrong."""
-    try:
-        answer = await call.read()
-        if answer is grpc.aio.EOF:
-            raise fault(await call.code(), await call.details(), link.endpoint.url)
-    except grpc.aio.AioRpcError as error:
-        raise fault(error.code(), error.details(), link.endpoint.url) from None
-    if answer.canceled:
-        said = spoken(answer.cancel_reason)
-        if answer.compact_revision:
-            message = f"etcd {link.endpoint.url}: the watch's revision is compacted up to {answer.compact_revision}"
-            raise Compacted(message, answer.compact_revision)
-        raise refusal(said, link.endpoint.url) or AdapterError(f"etcd {link.endpoint.url}: the watch was ended: {said}")
-    message_: rpc.WatchResponse = answer
-    return message_
 
 
 def _next(answer: rpc.WatchResponse, revision: int) -> int:
