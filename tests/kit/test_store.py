@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -117,3 +118,28 @@ async def test_a_file_of_a_newer_version_is_refused(tmp_path: Path) -> None:
 async def test_the_file_is_for_its_owner_alone(tmp_path: Path) -> None:
     async with open_store(tmp_path / "s.db", lambda _: None):
         assert (tmp_path / "s.db").stat().st_mode & 0o077 == 0
+
+
+async def test_a_disk_that_stands_still_leaves_it_unknown_and_the_write_is_told_when_it_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Row] = []
+    monkeypatch.setattr("waypost.kit.store.SLOW_SECONDS", 0.1)
+    async with open_store(tmp_path / "s.db", told.extend) as store:
+        fence = await claimed(store)
+        held = threading.Event()
+        original = store._transact
+
+        def standing_still(jobs: Sequence[object]) -> None:
+            held.wait(10)
+            original(jobs)  # type: ignore[arg-type]  # as handed in
+
+        store._transact = standing_still  # type: ignore[method-assign]  # a disk that stands still
+        outcomes = await store.apply(OWNER, [put("a")], fence)
+        assert outcomes["a"].status == "unknown"
+        with pytest.raises(AdapterError, match="did not answer within"):
+            await store.advance(OWNER, fence)
+        assert not told
+        held.set()
+        assert [row.key for row in await store.page()] == ["a"]
+        assert [row.key for row in told] == ["a"]

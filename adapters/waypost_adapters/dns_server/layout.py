@@ -9,6 +9,7 @@ from __future__ import annotations
 from base64 import b32hexencode
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from hashlib import blake2b
 from urllib.parse import quote
 
@@ -48,15 +49,27 @@ def render(
     publication: Publication, instances: Sequence[PublishedInstance], zone: str, ttl: int
 ) -> Iterator[Record | InvalidRecord]:
     """Yield a record for each instance and name; two where a name stands there twice, for two ports."""
-    several = {name for name, count in Counter(name.name for name in publication.names).items() if count > 1}
+    several = _several(publication, zone)
+    taken: dict[tuple[str, str | None], str] = {}
     for name in publication.names:
         try:
             full = _full(publication, name.name, zone)
+            if (other := taken.setdefault((full, name.port), name.name)) != name.name:
+                raise dnsnames.BadName(f"`{name.name}` and `{other}` are one name in DNS: case does not matter")
         except dnsnames.BadName as error:
             yield from (InvalidRecord(instance.id, str(error), name.name) for instance in instances)
             continue
         for instance in instances:
-            yield _record(publication, instance, name, full, ttl, several=name.name in several)
+            yield _record(publication, instance, name, full, ttl, several=full in several)
+
+
+def _several(publication: Publication, zone: str) -> frozenset[str]:
+    """Return the full names that stand there more than once: each for a port of its own."""
+    counts: Counter[str] = Counter()
+    for name in publication.names:
+        with suppress(dnsnames.BadName):
+            counts[_full(publication, name.name, zone)] += 1
+    return frozenset(full for full, count in counts.items() if count > 1)
 
 
 def target(source: str, instance: str) -> str:

@@ -28,6 +28,7 @@ __all__ = ["Committed", "Row", "Store", "open_store"]
 
 T = TypeVar("T")
 PAGE = 500
+SLOW_SECONDS = 20.0  # a disk that takes longer stands still
 _WAITING = 256  # jobs at most that wait for the writer
 
 
@@ -35,7 +36,7 @@ Committed = Callable[[Sequence[Row]], None]
 
 
 class _Uncertain(AdapterError):
-    """The commit itself failed: the batch may be found after the next start."""
+    """The commit failed, or has not ended: the batch may be found later, or not."""
 
 
 class _Job:
@@ -149,7 +150,11 @@ class Store:
         job = _Job(work, self._loop.create_future())
         self._jobs.append(job)
         self._draining = self._loop.run_in_executor(self._thread, self._drain)
-        result: T = await job.done
+        try:
+            async with asyncio.timeout(SLOW_SECONDS):
+                result: T = await job.done
+        except TimeoutError:
+            raise _Uncertain(f"the store's disk did not answer within {SLOW_SECONDS:g} s") from None
         return result
 
     def _drain(self) -> None:

@@ -230,6 +230,15 @@ async def test_two_ports_of_one_name_are_two_records_of_one_instance(opened: Ope
         assert (await server.ask("_admin._tcp." + WEB, "SRV")).answer[0][0].port == 9090
 
 
+async def test_names_that_differ_in_case_alone_are_one_and_the_second_is_told_so(opened: Opened) -> None:
+    async with opened(claim=False) as server:
+        first, second = server.sink.render(publication("Web", "wEB"), [instance("a")])
+        assert not isinstance(first, InvalidRecord)
+        assert first.key.startswith("web.shop.prod/")
+        assert isinstance(second, InvalidRecord)
+        assert "`wEB` and `Web` are one name" in str(second)
+
+
 @pytest.mark.parametrize(
     ("name", "ports", "says"),
     [

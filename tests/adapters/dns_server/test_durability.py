@@ -16,6 +16,10 @@ import pytest
 
 from tests.adapters.dns_server.asking import Opened, instance, publication
 from waypost.adapter import AdapterError, Record
+from waypost.testing.context import TestContext
+from waypost_adapters.dns_server import frames
+from waypost_adapters.dns_server.feed import Feed
+from waypost_adapters.dns_server.process import Settings
 
 WEB = "web.shop.prod.waypost.test."
 
@@ -74,6 +78,24 @@ async def test_it_is_not_applied_before_it_is_answered(opened: Opened) -> None:
             os.kill(process, signal.SIGCONT)
         await publishing
         assert await server.texts(WEB) == ["10.0.0.1", "10.0.0.2"]
+
+
+async def test_while_a_new_process_is_fed_its_acknowledgements_prove_nothing(tmp_path: Path) -> None:
+    feed = Feed(TestContext(tmp_path), Settings(0, 0, "waypost.test", 5), ())
+    heard = asyncio.StreamReader()
+    listening = asyncio.create_task(feed._listen(heard))
+    feed._number = 3
+    swapped = asyncio.create_task(feed.swapped())
+    await asyncio.sleep(0)
+    feed._number = feed._loaded = 10
+    for number in (5, 9):
+        heard.feed_data(frames.ACK.pack(number, 0))
+    done, _ = await asyncio.wait([swapped], timeout=0.05)
+    assert not done
+    heard.feed_data(frames.ACK.pack(10, 0))
+    await swapped
+    heard.feed_eof()
+    await listening
 
 
 async def test_answers_follow_each_of_many_concurrent_writes(opened: Opened) -> None:
