@@ -214,6 +214,18 @@ def test_an_edit_of_one_document_leaves_all_others_the_same_object(disk: Disk) -
     assert all(second.registrations[key] is item for key, item in first.registrations.items())
 
 
+def test_a_comment_makes_no_other_object(disk: Disk) -> None:
+    first = started(disk, a=SINK, b=SOURCE, c=REGISTRATION, d=STATIC)
+    for name, text in (("a", SINK), ("b", SOURCE), ("c", REGISTRATION)):
+        disk.write(f"{name}.yaml", f"# a comment\n{text}")
+    disk.write("d.yaml", STATIC.replace("prod}", "prod, mode: Frozen}"))
+    second = disk.read(1)
+    assert second.sources["machines"] is not first.sources["machines"]
+    assert second.sources["mesos-prod"] is first.sources["mesos-prod"]
+    assert second.sinks["consul-prod"] is first.sinks["consul-prod"]
+    assert second.registrations["shop/web"] is first.registrations["shop/web"]
+
+
 def test_a_line_told_is_the_files_line_also_when_the_document_has_moved(disk: Disk) -> None:
     bad = SINK.replace("type: consul", "type: consul\n  x: 1")
     disk.write("m.yaml", f"{SOURCE}---\n{bad}", age=60)

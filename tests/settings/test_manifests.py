@@ -309,6 +309,16 @@ BAD: dict[str, tuple[str, str, list[str]]] = {
             "{label:K|'default'}",
         ],
     ),
+    "an absolute name of an entry": (
+        "    sinkRef: {name: consul-prod}\n---",
+        "    sinkRef: {name: consul-prod}\n    names: [/web, ' web', '{instance.id}']\n---",
+        [
+            "m.yaml:33: spec.sinks[0].names[0]: `/web`: a name is relative to its sink: no `.` or `/` at either end, and no two in a row",
+            "m.yaml:33: spec.sinks[0].names[1]: a name must not have control characters, or spaces at either end",
+            "m.yaml:33: spec.sinks[0].names[2]: unknown placeholder `{instance.id}`; known: {environment}, {namespace}, "
+            "{port}, {registration}, {service}, {source}, {label:K}, {label:K|'default'}",
+        ],
+    ),
     "ports that do not fit": (
         "  sinks:\n  - name: consul\n",
         "  ports: [{name: http, match: {name: a, index: 0}}]\n  sinks:\n  - name: consul\n    ports: [htp]\n",

@@ -39,6 +39,17 @@ def test_an_edit_among_ten_thousand_registrations_costs_a_fraction(tmp_path: Pat
     assert idle < first / 100
 
 
+def test_an_edit_in_a_file_of_many_documents_reads_the_others_no_more(tmp_path: Path, types: TypesOf) -> None:
+    path = tmp_path / "m.yaml"
+    path.write_text("---\n".join(REGISTRATION.replace("name: web,", f"name: r{each},") for each in range(2000)))
+    manifests = ManifestSet([path], types, still=False)
+    first = seconds(lambda: manifests.read(0, 0))
+    path.write_text(path.read_text().replace("name: r7,", "name: other,"))
+    edit = seconds(lambda: manifests.read(1, 0))
+    assert "shop/other" in manifests.read(2, 0).registrations
+    assert edit < first / 5
+
+
 def test_twice_as_many_documents_cost_about_twice_as_much(tmp_path: Path, types: TypesOf) -> None:
     taken = []
     for count in (1000, 2000):
