@@ -267,8 +267,17 @@ async def test_a_token_that_the_server_forgot_is_renewed_once_and_nobody_notices
             assert await put(client, "/waypost/a", "1")
             async with client.link() as link:
                 link.metadata = (("token", "forgotten.1"),)
+                asked: list[float] = []
+                authenticate = link.authenticate
+
+                async def counted(seconds: float) -> None:
+                    asked.append(seconds)
+                    await authenticate(seconds)
+
+                link.authenticate = counted  # type: ignore[method-assign]
                 done = await asyncio.gather(*(put(client, f"/waypost/{n}", "2") for n in range(8)))
                 assert done == [True] * 8
+                assert len(asked) == 1, "a password is checked slowly: once for all"
                 assert await get(client, "/waypost/7") == "2"
                 assert not link.retired
             await etcd.restart(kill=True)  # simple tokens die with the server

@@ -70,7 +70,7 @@ async def watch(client: Client, key: bytes, end: bytes, revision: int = 0) -> As
 class _Stream:
     """One call of Watch.
 
-    gRPC cancels a call whose read is cancelled, and leaves a task of its own behind for a while. So no read is cancelled,
+    gRPC cancels a call whose read is cancelled, and leaves a task of its own for a while. So no read is cancelled,
     and at the end the member is asked to end the stream.
     """
 
