@@ -89,6 +89,8 @@ class Inventory:
         lost = [agent for agent in self.present if agent not in self._seen_agents]
         for agent in lost:
             del self.present[agent]
+        if not self._viewing:
+            self._settle_waiting()
         return lost
 
     # --- tasks ------------------------------------------------------------------------------------------------------

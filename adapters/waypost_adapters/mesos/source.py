@@ -141,7 +141,7 @@ class MesosSource:
         if event.type == "HEARTBEAT":
             out.current()
             return
-        if event.task_updated is not None:
+        if event.task_updated is not None and event.task_updated.status.timestamp:
             age = self._context.clock.wall() - event.task_updated.status.timestamp
             self._context.metrics.observe("mesos_status_age_seconds", max(age, 0.0))
         after = apply(event, self._inventory, self._absence)

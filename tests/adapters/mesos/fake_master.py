@@ -1,4 +1,4 @@
-"""A pretended master for what the real one here cannot do: 100,000 tasks, thousands of changes a second, strange events.
+"""A pretended master for what the real one here cannot do: 100,000 tasks, thousands of changes a second, odd events.
 
 Its answers are made of tasks recorded from a real master (`recorded/state.json`). As a program
 (`python -m tests.adapters.mesos.fake_master TASKS SERVICES UPDATES_PER_SECOND`) it prints its port and serves until its
@@ -73,6 +73,13 @@ class FakeMaster:
         self.streams: list[web.StreamResponse] = []
         self.subscribed = asyncio.Event()
         self.heartbeat = 15.0
+        self._asked = asyncio.Condition()
+
+    async def asked(self, call: str, more: int) -> None:
+        """Wait until a call has been made so many times more."""
+        count = self.calls.count(call) + more
+        async with asyncio.timeout(20), self._asked:
+            await self._asked.wait_for(lambda: self.calls.count(call) >= count)
 
     async def say(self, *events: object) -> None:
         for stream in self.streams:
@@ -89,6 +96,8 @@ class FakeMaster:
     async def answer(self, request: web.Request) -> web.StreamResponse:
         call = (await request.json())["type"]
         self.calls.append(call)
+        async with self._asked:
+            self._asked.notify_all()
         if call == "SUBSCRIBE":
             return await self._stream(request)
         if call == "GET_MASTER":

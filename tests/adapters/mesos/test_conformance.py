@@ -1,8 +1,8 @@
-"""The source `mesos` keeps the promises of every source, on a real Mesos; once plainly, once through TLS with a password."""
+"""The source `mesos` keeps the promises of every source, on a real Mesos; once more with a password, through TLS."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
@@ -10,8 +10,8 @@ import pytest
 import pytest_asyncio
 
 from testbed.proxy import Proxy
+from testbed.pytest_plugin import in_a_loop_of_its_own, need
 from testbed.servers import MesosCluster
-from testbed.servers.framework import Framework
 from testbed.tls import Authority
 from waypost.adapter import Source
 from waypost.kit.tls import Tls
@@ -58,3 +58,33 @@ class TestMesos(SourceConformance):
 
     def key(self, name: str) -> ServiceKey:
         return ServiceKey(self.name, "marathon", name)
+
+
+USER, PASSWORD = "reader-of-the-test", "s3cret-of-the-test"
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MesosCluster]:
+    need("mesos")
+    cluster = MesosCluster(tmp_path_factory.mktemp("guarded"), agents=1, credentials=(USER, PASSWORD))
+    in_a_loop_of_its_own(cluster.start())
+    yield cluster
+    in_a_loop_of_its_own(cluster.stop())
+
+
+@pytest.mark.server("mesos")
+class TestMesosWithPasswordAndTls(TestMesos):
+    """A secret is nowhere, and all else is the same."""
+
+    @pytest_asyncio.fixture(autouse=True)
+    async def _system(self, guarded: MesosCluster, tmp_path: Path) -> AsyncIterator[None]:  # type: ignore[override]
+        authority = Authority(tmp_path / "tls")
+        given = {"username": USER, "password": PASSWORD, "ca": authority.certificate.read_text()}
+        self.context = TestContext(tmp_path, name=self.name, credentials=given)
+        tls = authority.server_context(authority.issue("mesos", hosts=["mesos.test"]))
+        async with Proxy(guarded.url, tls=tls) as self.proxy, guarded.framework("marathon") as self.framework:
+            yield
+
+    def config(self) -> Config:
+        server_name = "" if self.direct else "mesos.test"
+        return Config(masters=(self.direct or self.proxy.url,), poll_seconds=1, tls=Tls(server_name=server_name))

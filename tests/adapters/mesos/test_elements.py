@@ -125,9 +125,11 @@ def test_a_document_that_ends_too_early_is_not_done() -> None:
 
 def test_an_endless_element_is_refused() -> None:
     elements = Elements({})
+    list(elements.feed(b'{"a": ["'))
+    for _ in range(3):
+        list(elements.feed(b"x" * (1 << 20)))
     with pytest.raises(AdapterError, match="more than 4194304 bytes"):
-        for _ in range(10):
-            list(elements.feed(b'{"a": ["' if not elements._depth else b"x" * (1 << 20)))
+        list(elements.feed(b"x" * (1 << 20)))
 
 
 def test_objects_without_end_inside_each_other_are_refused() -> None:

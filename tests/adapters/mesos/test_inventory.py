@@ -1,4 +1,4 @@
-"""What is known follows from what was said: replayed from a recording, compared with a plain model, and across views."""
+"""What is known follows from what was said: from a recording, in comparison with a plain model, and across views."""
 
 from __future__ import annotations
 
@@ -322,6 +322,17 @@ def test_an_agent_gone_without_a_word_is_noticed_and_its_tasks_stay_for_a_view()
     assert rig.inventory.end_agents() == []
 
 
+def test_a_task_that_waits_is_placed_when_only_a_poll_tells_of_its_agent() -> None:
+    rig = Rig()
+    rig.view(state())
+    rig.say("TASK_ADDED", task_added={"task": task("a", on="S2")})
+    assert not rig.services
+    rig.inventory.begin_agents()
+    rig.inventory.agent(msgspec.convert(agent("S2"), wire.ListedAgent), shown=True)
+    rig.inventory.end_agents()
+    assert rig.names() == {"marathon/web": ["a"]}
+
+
 def test_an_agent_that_came_while_the_agents_were_listed_is_not_lost() -> None:
     rig = Rig()
     rig.view(state())
@@ -335,7 +346,7 @@ def test_an_agent_that_came_while_the_agents_were_listed_is_not_lost() -> None:
 
 IDS = st.sampled_from([f"t{number}" for number in range(6)])
 LABELS = st.dictionaries(st.sampled_from("abc"), st.sampled_from("xy"), max_size=3)
-STEPS = st.lists(
+STEPS: st.SearchStrategy[list[tuple[str, str, Any, dict[str, str]]]] = st.lists(
     st.tuples(st.just("add"), IDS, st.sampled_from(["web", "api"]), LABELS)
     | st.tuples(st.just("end"), IDS, st.sampled_from(["TASK_KILLED", "TASK_LOST"]), st.just({}))
     | st.tuples(st.just("ill"), IDS, st.booleans(), st.just({})),
@@ -357,8 +368,7 @@ def test_services_are_what_a_plain_model_says(steps: list[tuple[str, str, Any, d
             rig.say("TASK_UPDATED", task_updated=update(id, what))
             model.pop(id, None)
         elif rig.say("TASK_UPDATED", task_updated=update(id, "TASK_RUNNING", healthy=what)) is After.NOTHING:
-            name, _, labels = model[id]
-            model[id] = (name, "ready" if what else "not-ready", labels)
+            model[id] = (model[id][0], "ready" if what else "not-ready", model[id][2])
         else:
             assert id not in model
         for key in rig.inventory.dirty:

@@ -1,4 +1,4 @@
-"""The source on a real Mesos: agents that die or leave, masters that restart or do not lead, frameworks, passwords, TLS."""
+"""The source on a real Mesos: agents that die or leave, masters that restart or do not lead, passwords, TLS."""
 
 from __future__ import annotations
 

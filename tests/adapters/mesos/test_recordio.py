@@ -39,7 +39,7 @@ def test_a_recorded_stream_is_read() -> None:
 
 def test_it_may_be_cut_at_every_byte() -> None:
     assert split([STREAM[at : at + 1] for at in range(len(STREAM))]) == WHOLE
-    for at in range(0, len(STREAM)):
+    for at in range(len(STREAM)):
         if at < 8000 or at % 7 == 0:
             assert split([STREAM[:at], STREAM[at:]]) == WHOLE, f"cut at byte {at}"
 
