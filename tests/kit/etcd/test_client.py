@@ -274,7 +274,7 @@ async def test_a_token_that_the_server_forgot_is_renewed_once_and_nobody_notices
                     asked.append(seconds)
                     await authenticate(seconds)
 
-                link.authenticate = counted  # type: ignore[method-assign]
+                link.authenticate = counted
                 done = await asyncio.gather(*(put(client, f"/waypost/{n}", "2") for n in range(8)))
                 assert done == [True] * 8
                 assert len(asked) == 1, "a password is checked slowly: once for all"
