@@ -94,6 +94,8 @@ def _registration(spec: RegistrationSpec) -> Iterator[Fault]:
             yield _later(("sinks", place, "adopt"), f"`{entry.adopt}`", "Never")
     if spec.sharing != "Exclusive":
         yield _later(("sharing",), f"`{spec.sharing}`", "Exclusive")
+    if spec.deletion_policy != "Delete":
+        yield _later(("deletionPolicy",), f"`{spec.deletion_policy}`", "Delete")
     if spec.health_check is not None:
         yield from _health(spec.health_check, ports)
 
