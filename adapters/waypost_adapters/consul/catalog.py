@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections.abc import AsyncIterator, Collection, Coroutine, Iterable
+from functools import lru_cache
 from typing import Any, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import msgspec
 
 from waypost.adapter import AdapterError, Foreign, Observed, PermanentError, fingerprint
 from waypost.kit.http import Response
-from waypost.kit.ownership import Ownership
+from waypost.kit.ownership import KEYS, Ownership
 from waypost_adapters.consul import wire
 from waypost_adapters.consul.client import Client, denied
 from waypost_adapters.consul.render import node_name, split_key
@@ -20,6 +21,8 @@ from waypost_adapters.consul.wire import Check, Entry, NodeServices
 
 __all__ = ["Baseline", "Catalog", "Seen", "index_of", "together"]
 
+OWNERSHIP = frozenset(KEYS)
+COMMON = tuple(key for key in KEYS if key != "waypost-instance")
 A = TypeVar("A")
 B = TypeVar("B")
 _services = msgspec.json.Decoder(NodeServices)
@@ -123,7 +126,11 @@ class Catalog:
     def observed(self, key: str, seen: Seen) -> Observed | None:
         """Return a record as the engine wants it; None where it is not ours."""
         entry = seen.entry
-        if not self.owned(entry) or (whose := Ownership.decode(entry.meta or {})) is None:
+        meta = entry.meta
+        if meta is None or not self.owned(entry) or not meta.keys() >= OWNERSHIP:
+            return None
+        whose = _shared(*(meta[key] for key in COMMON))
+        if whose is None:
             return None
         return Observed(
             key,
@@ -131,7 +138,7 @@ class Catalog:
             whose.registration,
             whose.entry,
             whose.service,
-            whose.instance,
+            unquote(meta["waypost-instance"]),
             entry.service,
             seen.status == "passing",
         )
@@ -184,6 +191,12 @@ async def together(first: Coroutine[Any, Any, A], second: Coroutine[Any, Any, B]
     except ExceptionGroup as errors:
         raise errors.exceptions[0] from None
     return one.result(), two.result()
+
+
+@lru_cache(maxsize=4096)
+def _shared(*common: str) -> Ownership | None:
+    """Return the ownership that many records have in common: decoded once, and kept once."""
+    return Ownership.decode({**dict(zip(COMMON, common, strict=True)), "waypost-instance": ""})
 
 
 def index_of(response: Response) -> int:

@@ -18,7 +18,7 @@ from urllib.parse import quote
 from waypost.adapter import InvalidRecord, Record
 from waypost.kit import ownership
 from waypost.kit.grammar import METADATA, MissingLabel, Template, parse
-from waypost.model import Publication, PublishedInstance, PublishedName
+from waypost.model import Hop, Publication, PublicationKey, PublishedInstance, PublishedName
 from waypost_adapters.consul.config import Options
 from waypost_adapters.consul.wire import Entry, Weights, content_of
 
@@ -61,13 +61,18 @@ def node_name(owner: str, number: int) -> str:
 
 def key_of(owner: str, name: PublishedName, source: str, instance: str, nodes: int) -> str:
     """Return the record's key; it depends on owner, name, port, source and instance only."""
-    parts = (name.name, *((name.port,) if name.port is not None else ()), source, instance)
-    exact = ":".join(quote(part, safe="") for part in parts)
+    exact = f"{_prefix(name, source)}{quote(instance, safe='')}"
     ident = exact
     if len(exact) > MAX_ID or exact != exact.lower():
         digest = hashlib.blake2b(exact.encode(), digest_size=16).hexdigest()
         ident = f"{exact[: MAX_ID - 33]}~{digest}"
     return f"{node_name(owner, zlib.crc32(ident.encode()) % nodes)}/{ident}"
+
+
+@lru_cache(maxsize=16_384)
+def _prefix(name: PublishedName, source: str) -> str:
+    parts = (name.name, source) if name.port is None else (name.name, name.port, source)
+    return "".join(f"{quote(part, safe='')}:" for part in parts)
 
 
 def split_key(key: str) -> tuple[str, str]:
@@ -113,27 +118,45 @@ def _record(
     return Record(key, instance.id, content, name.name, instance.ready)
 
 
+@lru_cache(maxsize=16_384)
+def _shared(owner: str, key: PublicationKey, path: tuple[Hop, ...]) -> Mapping[str, str]:
+    """Return the ownership that all instances of a publication have in common."""
+    shared = ownership.Ownership(owner, key.registration, key.entry, key.service, "", path).encode()
+    for name, value in shared.items():
+        _fit(f"its {name.removeprefix(ownership.PREFIX)}", value)
+    return shared
+
+
 def _meta(publication: Publication, instance: PublishedInstance) -> dict[str, str]:
-    meta = ownership.of(publication, instance).encode()
+    ident = quote(instance.id, safe="")
+    _fit("its instance", ident)
+    meta = {**_shared(publication.owner, publication.key, instance.path), "waypost-instance": ident}
     if len(instance.addresses) > 1:
         meta[ADDRESSES] = ",".join(address.value for address in instance.addresses[1:])
-    for key, value in meta.items():
-        if len(value) > MAX_VALUE:
-            raise ValueError(f"its {key.removeprefix('waypost-')} is {len(value)} bytes; Consul keeps {MAX_VALUE}")
+        _fit("its addresses", meta[ADDRESSES])
     if len(instance.metadata) + len(meta) > MAX_PAIRS:
         raise ValueError(
             f"it has {len(instance.metadata)} metadata; Consul keeps {MAX_PAIRS}, of which {len(meta)} say whose it is"
         )
     for key, value in instance.metadata.items():
-        if not _META_KEY.fullmatch(key) or key.startswith((ownership.PREFIX, "consul-")):
-            raise ValueError(
-                f"metadata `{key[:80]}`: a key in Consul has 1 to 128 of A-Z a-z 0-9 _ -, and begins with neither "
-                f"`{ownership.PREFIX}` nor `consul-`"
-            )
-        if len(value) * 4 > MAX_VALUE and len(value.encode()) > MAX_VALUE:
-            raise ValueError(f"metadata `{key}` is {len(value.encode())} bytes; Consul keeps {MAX_VALUE}")
+        _fit_key(key)
+        _fit("metadata", value, key)
         meta[key] = value
     return meta
+
+
+@lru_cache(maxsize=4096)
+def _fit_key(key: str) -> None:
+    if not _META_KEY.fullmatch(key) or key.startswith((ownership.PREFIX, "consul-")):
+        raise ValueError(
+            f"metadata `{key[:80]}`: a key in Consul has 1 to 128 of A-Z a-z 0-9 _ -, and begins with neither "
+            f"`{ownership.PREFIX}` nor `consul-`"
+        )
+
+
+def _fit(what: str, value: str, key: str = "") -> None:
+    if len(value) * 4 > MAX_VALUE and (size := len(value.encode())) > MAX_VALUE:
+        raise ValueError(f"{what}{f' `{key}`' if key else ''} is {size} bytes; Consul keeps {MAX_VALUE}")
 
 
 def _tags(
