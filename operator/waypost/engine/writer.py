@@ -109,6 +109,8 @@ class Writer:
         self._uncertain: dict[str, tuple[PublicationKey, str]] = {}
         self._refused: AdapterError | None = None
         self._backoff = Backoff(random, first=0.2, limit=30.0)
+        self._hesitation = Backoff(random, first=0.01, limit=1.0)
+        self._hesitate = 0.0  # seconds before the next batch: the target did not write, and asked to be sent it again
 
     async def run(self) -> None:
         """Write until cancelled.
@@ -121,7 +123,10 @@ class Writer:
                 await target.wake.wait()
                 target.wake.clear()
                 await self._clock.sleep(WINDOW_SECONDS)
-                while self._may_write() and not self._refused:
+                if self._hesitate:
+                    delay, self._hesitate = self._hesitate, 0.0
+                    await self._clock.sleep(delay)
+                while self._may_write() and not self._refused and not self._hesitate:
                     if self._uncertain:
                         if self._in_flight:
                             break  # a batch that returns wakes us
@@ -347,6 +352,10 @@ class Writer:
                 outcomes = await self._sink.apply(batch, target.fence)
             self._backoff.reset()
             target.recover(self._clock.wall())
+            if any(outcome.status == "superseded" for outcome in outcomes.values()):
+                self._hesitate = self._hesitation.failed()
+            else:
+                self._hesitation.reset()
         except (Fenced, NotClaimed):
             outcomes = dict.fromkeys((change.key for change in batch), Outcome("superseded"))
             raise
