@@ -30,6 +30,7 @@ class Responder:
         self._limit = limit
         self.kept: dict[bytes, Callable[[], bytes]] = {}
         self.room = limit
+        self._rings: dict[bytes, _Ring] = {}
         self._nodes: set[Node] = set()
         self._others: set[bytes] = set()
 
@@ -48,6 +49,7 @@ class Responder:
         ring = _Ring(self, key, (packet.build(query, reply, query.size)[2:] for reply in found.replies))
         first = ring()
         self.kept[key] = ring
+        self._rings[key] = ring
         self.room -= len(key) + 200
         if found.node is None:
             self._others.add(key)
@@ -79,42 +81,43 @@ class Responder:
     def clear(self) -> None:
         """Drop all."""
         self.kept.clear()
+        self._rings.clear()
         self._others.clear()
         for node in self._nodes:
             node.cached.clear()
         self._nodes.clear()
         self.room = self._limit
 
+    def complete(self, ring: _Ring, key: bytes, following: Callable[[], bytes]) -> None:
+        """Keep, in place of a ring that has made all its answers, what gives them in turn without it."""
+        if self._rings.get(key) is ring:
+            self.kept[key] = following
+
     def _drop(self, keys: set[bytes]) -> None:
         for key in keys:
-            if (ring := self.kept.pop(key, None)) is not None:
-                self.room += len(key) + 200
-                if isinstance(ring, _Ring):
-                    self.room += ring.size
+            self.kept.pop(key, None)
+            if (ring := self._rings.pop(key, None)) is not None:
+                self.room += len(key) + 200 + ring.size
         keys.clear()
 
 
 class _Ring:
     """Gives answers in turn, over and over; each is made when its turn first comes."""
 
-    __slots__ = ("_coming", "_made", "_next", "_responder", "size")
+    __slots__ = ("_coming", "_key", "_made", "_responder", "size")
 
     def __init__(self, responder: Responder, key: bytes, coming: Iterator[bytes]) -> None:
         self._responder = responder
-        self._coming: Iterator[bytes] | None = coming
+        self._key = key
+        self._coming = coming
         self._made: list[bytes] = []
-        self._next: Callable[[], bytes] | None = None
         self.size = 0
 
     def __call__(self) -> bytes:
-        if self._next is not None:
-            return self._next()
-        assert self._coming is not None
         if (answer := next(self._coming, None)) is None:
-            self._coming = None
-            self._next = cycle(self._made).__next__
-            self._made = []
-            return self._next()
+            following = cycle(self._made).__next__
+            self._responder.complete(self, self._key, following)
+            return following()
         self._made.append(answer)
         self.size += len(answer) + 40
         self._responder.room -= len(answer) + 40
