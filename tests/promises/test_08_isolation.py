@@ -129,3 +129,21 @@ async def test_two_services_of_one_registration_may_share_a_name_but_not_a_recor
         assert len(rig.target().log) == 3
         (problem,) = rig.problems()
         assert "would be the same as that of" in problem
+
+
+@virtual_test
+async def test_a_full_disk_stops_nothing_but_what_must_be_kept_on_it(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    names = [f"i{n:02}" for n in range(20)]
+    rig.memory["mem"].set(service("web", *names))
+    rig.declare(registration("web"))
+    async with rig.running() as engine:
+        await rig.settle()
+        for folder in ("holds", "budgets"):  # a file in a folder's place: nothing can be written there, even by root
+            path = tmp_path / "state" / folder
+            path.rename(tmp_path / f"was-{folder}")
+            path.write_text("")
+        rig.memory["mem"].set(service("web", *names[12:]))
+        await rig.settle(15)
+        assert len(rig.found()) == 14
+        assert engine.holds.holds

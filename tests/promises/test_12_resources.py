@@ -83,3 +83,15 @@ async def test_a_frozen_source_is_neither_read_nor_believed(tmp_path: Path) -> N
     async with rig.running():
         await rig.settle(3600)
         assert rig.found() == ["web/a", "web/b"]
+
+
+@virtual_test
+async def test_a_source_that_is_believed_is_believed_even_where_a_grant_is_broken(tmp_path: Path) -> None:
+    rig = whole(tmp_path)
+    async with rig.running():
+        await rig.settle()
+        rig.declare(sink(grants=[{"namespaces": ["other"]}]))
+        await rig.settle(60)
+        rig.memory["mem"].set(service("web", "b"))
+        await rig.settle(60)
+        assert rig.found() == ["web/b"]

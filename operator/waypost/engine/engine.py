@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 __all__ = ["Engine"]
 
 HOLDS_SECONDS = 1.0  # how often what waits is looked at, while anything waits
+STOP_SECONDS = 5.0  # how long an adapter may take to close
+RESTART_SECONDS = 30.0  # after what should never happen
 REVIEW_SECONDS = 10.0  # how often what waits is planned again, for a budget's window slides
 
 log = logging.getLogger(__name__)
@@ -213,15 +215,31 @@ class Engine:
             self._declared.setdefault(name, Declared()).set(tuple(declared.get(name, ())))
 
     def _start(self, group: asyncio.TaskGroup, kind: str, name: str) -> None:
-        coroutine = self._run_source(name) if kind == "source" else self._run_sink(name)
-        self._tasks[kind, name] = group.create_task(coroutine, name=f"{kind} {name}")
+        self._tasks[kind, name] = group.create_task(self._guard(kind, name), name=f"{kind} {name}")
+
+    async def _guard(self, kind: str, name: str) -> None:
+        """Run one source or sink; whatever breaks in it breaks it alone, and is tried again."""
+        while True:
+            try:
+                await (self._run_source(name) if kind == "source" else self._run_sink(name))
+            except Exception as error:
+                log.exception("%s=%s error='it cannot be run'", kind, name)
+                self.warnings.setdefault((kind, name), {})["Broken"] = (
+                    f"it cannot be run: {type(error).__name__}: {error}"
+                )
+                target = self.reconciler.targets.get(name) if kind == "sink" else None
+                if target is not None:
+                    target.fail("Broken", f"{type(error).__name__}: {error}", self._clock.wall())
+            await self._clock.sleep(RESTART_SECONDS)
 
     async def _stop(self, which: list[tuple[str, str]]) -> None:
         tasks = [task for place in which if (task := self._tasks.pop(place, None)) is not None]
         for task in tasks:
             task.cancel()
         if tasks:
-            await asyncio.wait(tasks)
+            _, hanging = await asyncio.wait(tasks, timeout=STOP_SECONDS)
+            for task in hanging:
+                log.error("task=%r error='the adapter does not end when told to; going on without it'", task.get_name())
 
     def _forget(self, kind: str, name: str) -> None:
         """Stop knowing a source or sink that is no longer declared. No record goes because of it (promise 12)."""
@@ -234,6 +252,7 @@ class Engine:
             self._declared.pop(name, None)
         else:
             self.sinks.pop(name, None)
+            self.holds.forget_sink(name)
             self.reconciler.forget_target(name)
 
     async def _restart(self, names: Collection[str], group: asyncio.TaskGroup) -> None:

@@ -9,7 +9,9 @@ as one JSON file a hold.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import logging
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Literal
@@ -23,6 +25,8 @@ __all__ = ["Hold", "Holds", "Pair", "pair_hash"]
 
 Pair = tuple[PublicationKey, str]
 Decision = Literal["", "Approve", "Reject"]
+
+log = logging.getLogger(__name__)
 
 REPLACE_SECONDS = 10.0
 SAMPLE = 10
@@ -155,6 +159,14 @@ class Holds:
         times = [h.created_time + REPLACE_SECONDS for h in self.holds.values() if not h.decision]
         return min(times, default=None)
 
+    def forget_sink(self, sink: str) -> None:
+        """Stop waiting for anything in a sink that is no longer declared."""
+        for group in [group for group in self._waiting if group[0] == sink]:
+            del self._waiting[group]
+            self._shown.pop(group, None)
+        for hold in [hold for hold in self.holds.values() if hold.sink == sink and not hold.decision]:
+            self._forget(hold)
+
     def decide(
         self, name: str, decision: Literal["Approve", "Reject"], reason: str, expires_seconds: int = 900
     ) -> Hold:
@@ -216,10 +228,14 @@ class Holds:
     def _forget(self, hold: Hold) -> None:
         self.holds.pop(hold.name, None)
         self._sets.pop(hold.name, None)
-        (self._folder / f"{hold.name}.json").unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            (self._folder / f"{hold.name}.json").unlink(missing_ok=True)
 
     def _save(self, hold: Hold) -> None:
         path = self._folder / f"{hold.name}.json"
         temporary = path.with_suffix(".tmp")
-        temporary.write_bytes(msgspec.json.format(msgspec.json.encode(hold), indent=1))
-        temporary.replace(path)
+        try:
+            temporary.write_bytes(msgspec.json.format(msgspec.json.encode(hold), indent=1))
+            temporary.replace(path)
+        except OSError:  # it holds on in memory; after a restart it is made anew
+            log.exception("hold=%s file=%s", hold.name, path)

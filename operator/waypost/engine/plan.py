@@ -85,7 +85,7 @@ def plan(world: World, target: Target, key: PublicationKey, instances: Collectio
     if showing is not None:
         if showing.refused:
             target.set_problem(key, "", showing.refused)
-            return []
+            return _gone(world, target, key, instances)
         target.clear_problem(key, "")
     steps: list[Step] = []
     shown: list[PublishedInstance] = []
@@ -118,6 +118,16 @@ def plan(world: World, target: Target, key: PublicationKey, instances: Collectio
             steps.append(_withdrawal(key, name, kept, found))
     if showing is not None and shown:
         steps.extend(_show(world, target, showing, shown))
+    return steps
+
+
+def _gone(world: World, target: Target, key: PublicationKey, instances: Collection[str]) -> list[Step]:
+    """Return the steps for instances that are no more; all others of a publication that is refused stay as they are."""
+    steps = []
+    for name in instances:
+        kept = target.ledger.kept(key, name)
+        if kept and world.instance(key, name) is None and (step := _leftover(world, target, key, name, kept)):
+            steps.append(step)
     return steps
 
 

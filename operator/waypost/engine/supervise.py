@@ -318,6 +318,10 @@ class SinkRunner:
             except* AdapterError as group_error:
                 delay = backoff.failed()
                 log.info("sink=%s drift_error=%r retry_seconds=%.1f", target.name, str(_first(group_error)), delay)
+            except* Exception:
+                _still_wanted()
+                delay = backoff.failed()
+                log.exception("sink=%s drift_error='the adapter failed'", target.name)
             await self._clock.sleep(delay)
             target.look_due.set()  # what was changed meanwhile went unseen
 
