@@ -107,7 +107,7 @@ class Rig:
 
     def declare(self, *objects: Any, complete: bool = True) -> None:
         """Add or replace manifests."""
-        kinds = {ServiceSource: "sources", ServiceSink: "sinks", ServiceRegistration: "registrations"}
+        kinds: dict[Any, str] = {ServiceSource: "sources", ServiceSink: "sinks", ServiceRegistration: "registrations"}
         for item in objects:
             field = kinds[type(item)]
             self._with(**{field: {**getattr(self.settings, field), item.key: item}})
@@ -157,7 +157,7 @@ class Rig:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 if failed:
-                    raise failed  # type: ignore[misc]
+                    raise failed
                 await task
 
     async def settle(self, seconds: float = 5.0) -> None:

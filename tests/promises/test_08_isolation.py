@@ -5,7 +5,7 @@ from pathlib import Path
 from tests.rig import Rig, instance, registration, service, sink, source
 from waypost.adapter import AdapterError
 from waypost.model import Address, Instance
-from waypost.testing.memory import Fault
+from waypost.testing.memory import Fault, MemorySink
 from waypost.testing.virtual import virtual_test
 
 
@@ -16,10 +16,10 @@ async def test_a_dead_sink_delays_no_other(tmp_path: Path) -> None:
     rig.memory["mem"].set(service("web", "a"))
     rig.declare(registration("web", sinks=["dead", "hanging", "out"]))
 
-    def break_it(made: object) -> None:
-        if made is rig.sinks.get("dead"):
+    def break_it(made: MemorySink) -> None:
+        if made.context.name == "dead":
             made.down = AdapterError("down")
-        if made is rig.sinks.get("hanging"):
+        if made.context.name == "hanging":
             made.faults.extend([Fault("hang")] * 100)
 
     rig.on_sink = break_it

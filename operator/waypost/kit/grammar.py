@@ -94,10 +94,8 @@ def parse(text: str, allowed: frozenset[str]) -> Template:
 
 def _literal(text: str, start: int, end: int) -> str:
     literal = text[start:end]
-    if "{" in literal or "}" in literal:
-        raise GrammarError(
-            f"`{text}`: a brace without its pair at character {start + 1 + re.search('[{}]', literal).start()}"
-        )  # type: ignore[union-attr]
+    if brace := re.search("[{}]", literal):
+        raise GrammarError(f"`{text}`: a brace without its pair at character {start + 1 + brace.start()}")
     return literal
 
 
