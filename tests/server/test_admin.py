@@ -17,8 +17,9 @@ from tests.rig import Rig, instance, registration, service
 from waypost.adapter import AdapterError, PermanentError
 from waypost.kit.clock import LoopClock
 from waypost.kit.listen import parse_listen
-from waypost.server import TOKEN_FILE, admin, make_token, read_token
+from waypost.server.app import admin
 from waypost.server.gate import Gate, Reads
+from waypost.server.token import TOKEN_FILE, make_token, read_token
 
 TOKEN = "t" * 43
 BEARER = {"Authorization": f"Bearer {TOKEN}"}

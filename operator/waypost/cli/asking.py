@@ -14,7 +14,7 @@ import msgspec
 from waypost.adapter import PermanentError
 from waypost.cli import state
 from waypost.cli.exits import CommandError
-from waypost.server import TOKEN_FILE, read_token
+from waypost.server.token import TOKEN_FILE, read_token
 
 __all__ = ["Server", "find"]
 

@@ -42,7 +42,7 @@ def add(verbs: Verbs) -> None:
 
 def _changes(options: argparse.Namespace) -> int:
     from waypost.cli.asking import find
-    from waypost.server.app import Changes
+    from waypost.server.wire import Changes
 
     server = find(options)
     since, run, wait = max(0, options.since), "", 0.0

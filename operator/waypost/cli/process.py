@@ -23,7 +23,8 @@ from waypost.cli.exits import FAILED, CommandError
 from waypost.engine.engine import Engine
 from waypost.kit.clock import LoopClock
 from waypost.plugins import Plugins
-from waypost.server import admin, make_token
+from waypost.server.app import admin
+from waypost.server.token import make_token
 from waypost.settings import FileFeed, Settings
 from waypost.settings.book import Problem
 

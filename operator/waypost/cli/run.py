@@ -63,5 +63,6 @@ def _run(options: argparse.Namespace) -> int:
     folder = state.make(options.state_dir or state.default_state_dir(options.files))
     start_logs(options.log_format, options.log_level)
     with state.locked(folder):
+        (folder / state.ADDRESS_FILE).unlink(missing_ok=True)  # what a killed process left
         serve_until_told(options, folder)
     return OK

@@ -7,14 +7,13 @@ import logging
 import secrets
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from aiohttp import web
-from msgspec import Meta
 
 from waypost.engine import status
-from waypost.engine.changes import MOST, Changed
+from waypost.engine.changes import MOST
 from waypost.engine.explain import Question, explain
 from waypost.engine.outlook import MOST_STEPS, outlook
 from waypost.kit.listen import parse_listen
@@ -22,12 +21,13 @@ from waypost.kit.metrics import CONTENT_TYPE
 from waypost.kit.serve import ServeLimits, Serving, error, serve, unbounded
 from waypost.server.gate import Gate, Reads
 from waypost.server.gauges import Gauges
+from waypost.server.wire import Changes, Decision, Mode
 
 if TYPE_CHECKING:
     from waypost.adapter import Clock
     from waypost.engine.engine import Engine
 
-__all__ = ["DEFAULT_LISTEN", "Admin", "Changes", "Decision", "Mode", "admin"]
+__all__ = ["DEFAULT_LISTEN", "Admin", "admin"]
 
 DEFAULT_LISTEN = "127.0.0.1:7470"
 LIMITS = ServeLimits(body_bytes=16_384, connections=128, request_seconds=30.0, stop_seconds=1.0)
@@ -35,28 +35,6 @@ MOST_WAIT = 60.0
 MOST_CHANGES = 1000
 
 log = logging.LoggerAdapter(logging.getLogger("waypost.server"), {})
-
-
-class Decision(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
-    """What a person decides of a hold."""
-
-    decision: Literal["Approve", "Reject"]
-    reason: Annotated[str, Meta(max_length=1024)] = ""
-    expires_seconds: Annotated[int, Meta(ge=10, le=86_400)] = 900
-
-
-class Mode(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
-    """What a person wants of a sink."""
-
-    mode: Literal["pause", "resume"]
-
-
-class Changes(msgspec.Struct, frozen=True, rename="camel"):
-    """Changes after a number. `run` names the process: where it differs from before, numbers begin at 1 again."""
-
-    run: str
-    latest: int
-    changes: list[Changed]
 
 
 class Admin:
