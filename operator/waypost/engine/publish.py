@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from waypost.engine.policy import Cause
     from waypost.kit.cidrs import Allowed
 
-__all__ = ["Far", "Near", "Showing", "Withheld", "expand_names", "present", "show"]
+__all__ = ["Far", "Near", "Showing", "Withheld", "contact", "expand_names", "present", "show"]
 
 MAX_HOPS = 4
 MAX_WEIGHT = 65_535
@@ -233,6 +233,24 @@ def present(
         metadata=_metadata(showing, instance, labels),
         path=(*instance.path, Hop(showing.near.environment, showing.far.owner)),
     )
+
+
+def contact(showing: Showing, instance: Instance, wanted: int | str | None) -> tuple[str, int] | str:
+    """Return the published address and the port at which an instance is checked, or why it cannot be.
+
+    `wanted` is a port's number, or the name that the registration gives it; None: the first that is published, and TCP.
+    """
+    addresses, reason = _addresses(showing, instance)
+    if not addresses:
+        return reason
+    if isinstance(wanted, int):
+        return addresses[0].value, wanted
+    spec = showing.compiled.registration.spec
+    ports = _ports(spec.ports, showing.entry.ports if wanted is None else None, instance.ports)
+    number = next((p.number for p in ports if (p.protocol == "tcp" if wanted is None else p.name == wanted)), None)
+    if number is None:
+        return f"it has no port `{wanted}`" if wanted is not None else "it has no TCP port"
+    return addresses[0].value, number
 
 
 def _readiness(instance: Instance, *, verdict: bool | None, was_ready: bool) -> tuple[bool, Cause, str]:
