@@ -158,16 +158,45 @@ class Declared(Protocol):
 class Context(Protocol):
     """All that an adapter gets from Waypost: nothing is taken from the process, the environment or the machine."""
 
-    name: str  # the resource's name; a source's ServiceKeys begin with it
-    environment: str
-    owner: str  # the sink's ownerID; "" for a source
-    clock: Clock
-    random: random.Random
-    log: logging.LoggerAdapter[logging.Logger]
-    metrics: Metrics
-    credentials: Credentials
-    declared: Declared
-    state_dir: Path  # the adapter's own folder (0700), kept across restarts
+    @property
+    def name(self) -> str:
+        """The resource's name; a source's ServiceKeys begin with it."""
+
+    @property
+    def environment(self) -> str:
+        """The environment that the resource belongs to."""
+
+    @property
+    def owner(self) -> str:
+        """The sink's ownerID; empty for a source."""
+
+    @property
+    def clock(self) -> Clock:
+        """The only clock to use."""
+
+    @property
+    def random(self) -> random.Random:
+        """The only randomness to use."""
+
+    @property
+    def log(self) -> logging.LoggerAdapter[logging.Logger]:
+        """A logger that names the resource."""
+
+    @property
+    def metrics(self) -> Metrics:
+        """Metrics that name the resource."""
+
+    @property
+    def credentials(self) -> Credentials:
+        """The secrets that the resource names."""
+
+    @property
+    def declared(self) -> Declared:
+        """What registrations declare under this source."""
+
+    @property
+    def state_dir(self) -> Path:
+        """The adapter's own folder (0700), kept across restarts."""
 
     def warn(self, reason: str, message: str) -> None:
         """Show a warning condition on the resource (CamelCase reason).
@@ -190,8 +219,9 @@ class AdapterType(msgspec.Struct, Generic[T_co], frozen=True):
     """What an entry point names.
 
     `config` and `options` are msgspec structs with `forbid_unknown_fields=True, rename="camel"` and constraints: what
-    they refuse is told with file, line and field. `credentials` are the names that a manifest may give. `open(config,
-    context)` connects lazily: it succeeds with the other side down.
+    they refuse is told with file, line and field. A ValueError of a `__post_init__` whose text begins with a field's
+    name and a colon is told at that field. `credentials` are the names that a manifest may give. `open(config, context)`
+    connects lazily: it succeeds with the other side down.
     """
 
     name: str
@@ -316,8 +346,8 @@ class Outcome(msgspec.Struct, frozen=True):
 
     applied: acknowledged (a deletion of what is absent is applied). invalid: the target refuses this record for good;
     reason says why. conflict: a record that is not ours is there; untouched. superseded: not written, because the
-    fence's generation is past; the caller sends it again. unknown: it may or may not have been written (time-out, cut
-    connection).
+    fence's generation is past or the batch was given up before this change; the caller sends it again. unknown: it may
+    or may not have been written (time-out, cut connection).
     """
 
     status: Literal["applied", "invalid", "conflict", "superseded", "unknown"]
@@ -357,8 +387,9 @@ class Sink(Protocol):
 
         Pure: no clock, no randomness, no state.
 
-        Not-ready instances come only where they are to be published as such. The key depends on names, ports and ids
-        only.
+        Not-ready instances come only where they are to be published as such. The key depends on the publication's key,
+        names, ports and ids only, so that no two publications share one; a text that is no valid Unicode (a lone
+        surrogate) makes an InvalidRecord.
         """
 
     def above(self, name: str) -> Sequence[str]:

@@ -17,10 +17,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import watchfiles
 
-from waypost import adapter
-
 if TYPE_CHECKING:
-    from waypost.adapter import Clock, Credentials, Metrics
+    from waypost.adapter import Clock, Metrics
     from waypost.kit.shared import Shared
     from waypost.model import Service
     from waypost.settings import Credential
@@ -135,8 +133,8 @@ class AdapterContext:
         self.clock = clock
         self.random = random
         self.metrics = metrics
-        self.credentials: Credentials = credentials
-        self.declared: adapter.Declared = declared
+        self.credentials = credentials
+        self.declared = declared
         self.state_dir = state_dir
         self._shared = shared
         self._on_warn = on_warn

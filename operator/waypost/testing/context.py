@@ -8,7 +8,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from waypost.adapter import Clock
 from waypost.kit.clock import LoopClock
@@ -151,9 +151,9 @@ class TestContext:
         self.random = random.Random(seed)
         self.log = logging.LoggerAdapter(logging.getLogger("waypost.testing"), {"resource": name})
         # Any: a test steers them by methods that Context's attributes, whose types mypy wants here, do not have
-        self.metrics: Any = RecordedMetrics()
-        self.credentials: Any = RotatingCredentials(credentials)
-        self.declared: Any = DeclaredServices()
+        self.metrics = RecordedMetrics()
+        self.credentials = RotatingCredentials(credentials)
+        self.declared = DeclaredServices()
         self.state_dir = state_dir
         self.warnings: list[tuple[str, str]] = []
         self._shared = shared if shared is not None else Shared()
