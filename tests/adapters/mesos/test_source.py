@@ -227,12 +227,12 @@ async def test_many_tasks_are_read_without_holding_up_the_program(tmp_path: Path
             served.stdin.close()
             await asyncio.to_thread(served.wait)
             served.stdout.close()
-    assert longest[20_000] < 20 * max(longest[1000], 0.002), f"seconds of CPU between two turns: {longest}"
+    assert longest[20_000] < 5 * max(longest[1000], 0.002), f"seconds of CPU between two turns: {longest}"
     assert peak[20_000] < 20_000 * 1500, f"bytes more than before: {peak}; one task's JSON alone has 1,600"
 
 
 async def _read(url: str, count: int, directory: Path) -> tuple[float, int]:
-    turns = [time.thread_time()]
+    turns: list[float] = []
 
     async def ticking() -> None:
         while True:
