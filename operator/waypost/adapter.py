@@ -9,7 +9,7 @@ Errors (an adapter raises these; whatever else it raises is treated as an `Adapt
     ├── PermanentError    cannot do it until a person changes something; the message says what
     ├── Fenced            a newer epoch rules: the caller writes nothing more in this term
     └── NotClaimed        the stamp is absent or older than ours (a lost or restored target)
-    InvalidRecord         this one record cannot be: the message says why; all others go on (an adapter yields or raises it)
+    InvalidRecord         this one record cannot be: the message says why; all others go on (yielded or raised)
 """
 
 from __future__ import annotations
@@ -220,8 +220,8 @@ class AdapterType(msgspec.Struct, Generic[T_co], frozen=True):
 
     `config` and `options` are msgspec structs with `forbid_unknown_fields=True, rename="camel"` and constraints: what
     they refuse is told with file, line and field. A ValueError of a `__post_init__` whose text begins with a field's
-    name and a colon is told at that field. `credentials` are the names that a manifest may give. `open(config, context)`
-    connects lazily: it succeeds with the other side down.
+    name and a colon is told at that field. `credentials` are the names that a manifest may give. `open(config,
+    context)` connects lazily: it succeeds with the other side down.
     """
 
     name: str
