@@ -353,9 +353,10 @@ class Reconciler(World):
     ) -> None:
         if not view.draining:
             return
+        known = view.services.get(key)
         seconds = showing.compiled.registration.spec.drain_seconds
-        for (service, instance), since in view.draining.items():
-            if service == key and (changed is None or instance in changed):
+        for instance in changed if changed is not None else known.instances if known is not None else ():
+            if (since := view.draining.get((key, instance))) is not None:
                 heapq.heappush(self._timers, (since + seconds, key, instance))
                 self._on_timer()
 
