@@ -95,10 +95,10 @@ async def test_an_event_of_unknown_type_or_form_is_told_once_and_leads_to_a_look
         await rig.until(lambda: rig.ready() == {"0": "ready"})
         before = rig.watch.recorder.count("snapshot")
         strange = [{"type": "TASK_TELEPORTED", "task_teleported": {}}, {"type": "TASK_ADDED", "task_added": [1]}]
-        await master.say(*strange, *strange, b"not json", update(0, healthy=False))
-        await rig.until(lambda: rig.ready() == {"0": "not-ready"})
         ill = numbered(0) | {"statuses": [{"state": "TASK_RUNNING", "healthy": False}]}
         master.tasks = [dumps(ill), dumps(numbered(1))]
+        await master.say(*strange, *strange, b"not json", update(0, healthy=False))
+        await rig.until(lambda: rig.ready() == {"0": "not-ready"})
         await rig.until(lambda: rig.watch.recorder.count("snapshot") > before)
         assert rig.ready() == {"0": "not-ready", "1": "ready"}
         assert "GET_TASKS" in master.calls
