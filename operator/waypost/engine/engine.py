@@ -18,10 +18,11 @@ from waypost.engine.changes import Ring
 from waypost.engine.context import AdapterContext, Declared, FileCredentials
 from waypost.engine.holds import Holds
 from waypost.engine.leadership import Leadership
+from waypost.engine.overlay import HealthOverlay
 from waypost.engine.paused import PausedFile
 from waypost.engine.policy import Policy, SinkSafety, SourceSafety
 from waypost.engine.publish import Far, Near
-from waypost.engine.reconcile import NO_OVERLAY, Overlay, Reconciler
+from waypost.engine.reconcile import Reconciler
 from waypost.engine.supervise import RESYNC_SECONDS, SinkRunner, SourceRunner
 from waypost.engine.target import Mode, Target
 from waypost.engine.writer import Writer
@@ -55,11 +56,15 @@ class Engine:
         clock: Clock,
         rng: random.Random,
         elector: Elector | None = None,
-        overlay: Overlay = NO_OVERLAY,
+        overlay: HealthOverlay | None = None,
         resync_seconds: float = RESYNC_SECONDS,
         dry_run: bool = False,
     ) -> None:
-        """Nothing runs yet. `dry_run`: no sink is written to, whatever its manifest says."""
+        """Nothing runs yet.
+
+        `dry_run`: no sink is written to, whatever its manifest says. `overlay` stands in for the real health checks, in
+        tests.
+        """
         self._source_type = source_type
         self._sink_type = sink_type
         self._state_dir = state_dir
@@ -71,7 +76,9 @@ class Engine:
         self.ring = Ring(clock.wall)
         self.holds = Holds(state_dir / "holds", clock.wall)
         self.leadership = Leadership(elector, clock, rng)
-        self.reconciler = Reconciler(clock.monotonic, overlay, self._nudge)
+        self.overlay = overlay or HealthOverlay(clock, rng, self.metrics.bound())
+        self.reconciler = Reconciler(clock.monotonic, self.overlay, self._nudge)
+        self.overlay.attach(self.reconciler)
         self.settings: Settings | None = None
         self.sources: dict[str, SourceRunner] = {}
         self.sinks: dict[str, SinkRunner] = {}
@@ -98,6 +105,7 @@ class Engine:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.leadership.run(), name="leadership")
+                group.create_task(self.overlay.run(), name="health")
                 group.create_task(self._run_timers(), name="timers")
                 while True:
                     await self._changed.wait()
@@ -270,7 +278,7 @@ class Engine:
     async def _run_source(self, name: str) -> None:
         assert self.settings is not None
         source = self.settings.sources[name]
-        runner = SourceRunner(self.reconciler.views[name], self._clock, self._random, lambda _k, _i, _r: None)
+        runner = SourceRunner(self.reconciler.views[name], self._clock, self._random, self.overlay.suspect)
         self.sources[name] = runner
         if source.spec.mode == "Frozen":
             await asyncio.Event().wait()
