@@ -103,13 +103,14 @@ spec:
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
-    def start(self, *more: str, state_dir: Path | None = None) -> Running:
-        """Start `waypost run`; it answers when this returns."""
+    def start(self, *more: str, state_dir: Path | None = None, answers: bool = True) -> Running:
+        """Start `waypost run`; it answers when this returns, if it ever will."""
         folder = state_dir or self.state
         arguments = ["run", "-f", str(self.manifests), "--state-dir", str(folder), "--admin", "127.0.0.1:0", *more]
         process = Running(self, arguments, folder)
         self.running.append(process)
-        process.until(process.answers, "it answers")
+        if answers:
+            process.until(process.answers, "it answers")
         return process
 
     def settle(self, records: int) -> None:

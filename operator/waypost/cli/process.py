@@ -73,6 +73,7 @@ class _Process:
         self._clock = LoopClock()
         self._plugins = Plugins()
         self._told = asyncio.Event()
+        self._ending = False
         self._again = asyncio.Event()
         self._problems: set[Problem] = set()
 
@@ -80,8 +81,8 @@ class _Process:
         """Run everything; return when told to end and all has ended."""
         engine = make_engine(self._folder, self._plugins, self._clock)
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._end, number)
+        for number in (signal.SIGTERM, signal.SIGINT):  # not the loop's own way, which needs the loop to go round
+            signal.signal(number, lambda number, _frame: self._end(number, loop))
         loop.add_signal_handler(signal.SIGHUP, self._again.set)
         log.info("version=%s pid=%d state_dir=%s", __version__, os.getpid(), self._folder)
         try:
@@ -89,7 +90,8 @@ class _Process:
         except (AdapterError, ExceptionGroup) as error:
             if isinstance(first := _first(error), AdapterError):  # as where the admin port is taken
                 raise CommandError(str(first)) from None
-            raise
+            log.exception("error='a bug of its own ended it; nothing was deregistered'")
+            raise CommandError("an error of its own ended it: see the log, and report it") from None
         log.info("ended deregistered=0")
 
     async def _serve(self, engine: Engine) -> None:
@@ -109,17 +111,18 @@ class _Process:
                 work = (engine.run(), self._feed(engine), self._tidy(engine))
                 tasks = [group.create_task(each) for each in work]
                 await self._told.wait()
+                log.info("ending cause=signal")
                 for task in tasks:
                     task.cancel()
             finally:
                 address.unlink(missing_ok=True)
 
-    def _end(self, number: int) -> None:
-        """Take a signal: the first ends in order, within a bound; a second one at once."""
-        if self._told.is_set():
+    def _end(self, number: int, loop: asyncio.AbstractEventLoop) -> None:
+        """Take a signal, between any two steps of the program: the first ends in order, a second at once."""
+        if self._ending:
             os._exit(128 + number)
-        log.info("signal=%s ending", signal.Signals(number).name)
-        self._told.set()
+        self._ending = True
+        loop.call_soon_threadsafe(self._told.set)
         watchdog = threading.Timer(END_SECONDS, _give_up)
         watchdog.daemon = True
         watchdog.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 
 from waypost.cli.arguments import Verbs, add_manifests
 from waypost.cli.exits import OK
@@ -34,8 +35,8 @@ def add(verbs: Verbs) -> None:
     parser.add_argument(
         "--admin",
         metavar="ADDRESS:PORT",
-        default="127.0.0.1:7470",
-        help="where probes, metrics and the other verbs ask (default: %(default)s)",
+        default=os.environ.get("WAYPOST_ADMIN", "127.0.0.1:7470"),
+        help="where probes, metrics and the other verbs ask (default: $WAYPOST_ADMIN, else 127.0.0.1:7470)",
     )
     parser.add_argument(
         "--admin-host",

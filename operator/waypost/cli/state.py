@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,17 +49,27 @@ def locked(folder: Path) -> Iterator[None]:
     """Hold the state folder while the block runs. Raises CommandError where another process has it."""
     descriptor = os.open(folder / LOCK_FILE, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            who = os.read(descriptor, 32).decode("ascii", "replace").strip() or "unknown"
+        if not _lock(descriptor):
+            who = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
             text = f"another waypost (process {who}) uses the state folder {folder}"
-            raise CommandError(f"{text}: stop it, or choose another with --state-dir") from None
+            raise CommandError(f"{text}: stop it, or choose another with --state-dir")
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         yield
     finally:
         os.close(descriptor)  # the lock goes with it, also when the process is killed
+
+
+def _lock(descriptor: int) -> bool:
+    """Take the lock; who only asks whether it is taken holds it for a moment, which is waited for."""
+    for wait in (0.01, 0.05, 0.2, 0.0):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(wait)
+        else:
+            return True
+    return False
 
 
 def is_locked(folder: Path) -> bool:
@@ -68,7 +79,7 @@ def is_locked(folder: Path) -> bool:
     except OSError:
         return False
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     else:
