@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ class Command:
         self.environ = {
             **{name: value for name, value in os.environ.items() if not name.startswith("WAYPOST_")},
             "XDG_STATE_HOME": str(folder / "state-home"),
+            "WAYPOST_ADMIN": "127.0.0.1:0",
             "TZ": "UTC",
         }
         self.running: list[Running] = []
@@ -106,12 +107,17 @@ spec:
     def start(self, *more: str, state_dir: Path | None = None, answers: bool = True) -> Running:
         """Start `waypost run`; it answers when this returns, if it ever will."""
         folder = state_dir or self.state
-        arguments = ["run", "-f", str(self.manifests), "--state-dir", str(folder), "--admin", "127.0.0.1:0", *more]
+        self.start_as(
+            ["run", "-f", str(self.manifests), "--state-dir", str(folder), *more], lambda: folder, answers=answers
+        )
+        return self.running[-1]
+
+    def start_as(self, arguments: Sequence[str], folder: Callable[[], Path], *, answers: bool = True) -> None:
+        """Start it with these arguments, on any free port; `folder` says where its state is, once it has begun."""
         process = Running(self, arguments, folder)
         self.running.append(process)
         if answers:
             process.until(process.answers, "it answers")
-        return process
 
     def settle(self, records: int) -> None:
         """Wait until that many records are in the sink."""
@@ -127,8 +133,8 @@ spec:
 class Running:
     """A `waypost run`."""
 
-    def __init__(self, command: Command, arguments: list[str], folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, command: Command, arguments: Sequence[str], folder: Callable[[], Path]) -> None:
+        self._folder = folder
         self.log = command.folder / f"log-{len(command.running)}"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
@@ -141,7 +147,7 @@ class Running:
 
     @property
     def url(self) -> str:
-        return (self.folder / state.ADDRESS_FILE).read_text().strip()
+        return (self._folder() / state.ADDRESS_FILE).read_text().strip()
 
     def answers(self) -> bool:
         try:
