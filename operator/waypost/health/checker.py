@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable
 from random import Random
@@ -49,6 +50,7 @@ class Checker:
         self._waiting: deque[Subject] = deque()  # due, but of those that hang enough are under way
         self._slow = 0
         self._news = asyncio.Event()
+        self._wakes = -math.inf  # when the next look at the schedule is planned
         self._trouble = ""
         self._trouble_at = -TROUBLE_SECONDS
         self.subjects: dict[Target, Subject] = {}
@@ -65,7 +67,7 @@ class Checker:
             subject = self.subjects[target] = Subject(target)
             self.counts[None] += 1
             self._schedule.add(self._clock.monotonic(), subject)
-            self._news.set()
+            self._nudge(subject)
         subject.subscribers += (who,)
         return subject
 
@@ -82,6 +84,11 @@ class Checker:
     def soon(self, subject: Subject) -> None:
         """Check now, or as soon as a second has gone by since it was last checked."""
         if self._schedule.soon(self._clock.monotonic(), subject):
+            self._nudge(subject)
+
+    def _nudge(self, subject: Subject) -> None:
+        """Look at the schedule sooner than planned, where this one is due sooner."""
+        if subject.when < self._wakes:
             self._news.set()
 
     @property
@@ -112,8 +119,12 @@ class Checker:
 
     async def _wait(self) -> None:
         """Wait until something is due and there is a place for it."""
-        due = self._schedule.next_due() if self.in_flight < self._most else None
-        delay = None if due is None else max(TICK_SECONDS, due - self._clock.monotonic())
+        delay = None
+        self._wakes = -math.inf  # no place is free: one that becomes free is news
+        if self.in_flight < self._most:
+            now, due = self._clock.monotonic(), self._schedule.next_due()
+            delay = None if due is None else max(TICK_SECONDS, due - now)
+            self._wakes = math.inf if delay is None else now + delay
         try:
             async with asyncio.timeout(delay):
                 await self._news.wait()
@@ -182,6 +193,7 @@ class Checker:
         if outcome.ok is None:
             self._note_trouble(now, outcome.reason)
         self._schedule.again(now, subject)
+        self._nudge(subject)
         self._heard(subject, was_failing, was_verdict)
 
     def _note_trouble(self, now: float, reason: str) -> None:
