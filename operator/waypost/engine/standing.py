@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from waypost.engine.match import Compiled, EntryRule
     from waypost.engine.publish import Showing
     from waypost.engine.target import Target
+    from waypost.model import Instance
     from waypost.settings import ServiceRegistration
 
 __all__ = ["MOST_PROBLEMS", "is_stale", "standing"]
@@ -50,7 +51,7 @@ def standing(engine: Engine, key: str, now: float) -> RegistrationStatus | None:
         ready_instances=ready,
         sources=sources,
         sinks=sinks,
-        problems=tuple(map(_short, [*faults, *missing, *tally.texts()][:MOST_PROBLEMS])),
+        problems=tuple(map(_short, [*faults, *missing, *_panic(engine, key), *tally.texts()][:MOST_PROBLEMS])),
     )
 
 
@@ -85,6 +86,17 @@ def _missing(engine: Engine, registration: ServiceRegistration) -> list[str]:
     ]
 
 
+def _panic(engine: Engine, key: str) -> Iterable[str]:
+    """Say that so many checks fail that none of them counts."""
+    watch = engine.overlay.watches.get(key)
+    if watch is not None and watch.ward.panics:
+        ward = watch.ward
+        yield (
+            f"healthCheck: {ward.failing} of {ward.total} fail, more than panicPercent {ward.percent}:"
+            " the checks are in doubt, and nothing is withdrawn because of them"
+        )
+
+
 def _conditions(
     generation: int, faults: list[str], missing: list[str], sinks: tuple[EntryStatus, ...], ready: int
 ) -> Iterable[Condition]:
@@ -117,10 +129,10 @@ def _conditions(
 
 def _sources(engine: Engine, compiled: Compiled, now: float) -> tuple[SourceStatus, ...]:
     reconciler = engine.reconciler
-    shown: dict[str, dict[ServiceKey, Showing | None]] = {rule.name: {} for rule in compiled.sources}
+    shown: dict[str, dict[ServiceKey, tuple[str, Showing] | None]] = {rule.name: {} for rule in compiled.sources}
     for place in reconciler.places(compiled.key):
         showing = reconciler.showings[place]
-        shown.setdefault(showing.rule.name, {})[place[1].service] = showing
+        shown.setdefault(showing.rule.name, {})[place[1].service] = (place[0], showing)
     found = []
     for rule in compiled.sources:
         view = reconciler.views.get(rule.source)
@@ -132,11 +144,21 @@ def _sources(engine: Engine, compiled: Compiled, now: float) -> tuple[SourceStat
             known = view.services.get(key) if view is not None else None
             for instance in known.instances.values() if known is not None else ():
                 instances += 1
-                fails = found_as is not None and reconciler.verdict(found_as, instance) is False
-                ready += instance.readiness == "ready" and not fails
+                ready += _is_ready(engine, found_as, instance)
         stale = is_stale(engine, rule.source, now)
         found.append(SourceStatus(rule.name, len(services), instances, ready, stale))
     return tuple(found)
+
+
+def _is_ready(engine: Engine, found_as: tuple[str, Showing] | None, instance: Instance) -> bool:
+    """Say whether it is ready: by its source, and by its check; where that has not decided, as it is published."""
+    if instance.readiness != "ready" or found_as is None:
+        return instance.readiness == "ready"
+    sink, showing = found_as
+    verdict = engine.reconciler.verdict(showing, instance)
+    if verdict is None:
+        return engine.reconciler.targets[sink].ledger.is_ready(showing.publication.key, instance.id)
+    return verdict
 
 
 # --- what its sinks keep

@@ -116,8 +116,7 @@ def _steps(engine: Engine, target: Target, key: PublicationKey, name: str) -> It
         return
     verdict = reconciler.verdict(showing, instance)
     if showing.compiled.registration.spec.health_check is not None:
-        told = {True: "passes", False: "fails", None: "has not decided yet"}[verdict]
-        yield Line("health", verdict, f"its health check {told}")
+        yield _health(engine, target, key, name, verdict)
     shown = reconciler.shown((target.name, key), instance)
     if not isinstance(shown, PublishedInstance):
         assert isinstance(shown, Withheld)
@@ -138,6 +137,26 @@ def _steps(engine: Engine, target: Target, key: PublicationKey, name: str) -> It
         keys = ", ".join(record.key for record in records[:4]) or "none: the sink holds no record for such an instance"
         yield Line("record", True, f"its records would be: {keys}")
     yield from _ledger(engine, target, key, name, records)
+
+
+def _health(engine: Engine, target: Target, key: PublicationKey, name: str, verdict: bool | None) -> Line:  # noqa: FBT001 - a finding
+    told = {True: "passes", False: "fails", None: "has not decided yet"}[verdict]
+    watch = engine.overlay.watches.get(key.registration)
+    follower = watch.followers.get((target.name, key)) if watch is not None else None
+    if watch is None or follower is None:
+        return Line("health", verdict, f"its health check {told}")
+    if (why := follower.unchecked.get(name)) is not None:
+        return Line(
+            "health", None, f"it cannot be checked: {why}", "correct `healthCheck`, or the source's `allowedCIDRs`"
+        )
+    subject = follower.subjects.get(name)
+    reason = f": {subject.reason}" if subject is not None and subject.reason else ""
+    if watch.ward.panics:
+        text = (
+            f"{watch.ward.failing} of {watch.ward.total} checks fail: panic, none is withdrawn because of them{reason}"
+        )
+        return Line("health", None, text, "look at the checks and at the way to the instances")
+    return Line("health", verdict, f"its health check {told}{reason}")
 
 
 def _absent(engine: Engine, target: Target, key: PublicationKey, name: str, showing: Showing | None) -> Iterator[Line]:
