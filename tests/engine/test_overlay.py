@@ -518,3 +518,26 @@ async def test_only_allowed_addresses_are_contacted(tmp_path: Path) -> None:
                     rig.engine.ring.news.clear()
                     await rig.engine.ring.news.wait()
             server.accept()[0].close()
+
+
+@virtual_test
+async def test_a_large_service_is_taken_up_in_slices_and_whatever_happens_meanwhile_is_right(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, healthCheck=CHECK)
+    names = [f"i{n:04}" for n in range(2000)]
+    scene.runs(*names)
+    async with scene.running() as rig:
+        while not scene.overlay.checker.subjects:  # noqa: ASYNC110 - each turn of the loop is looked at
+            await asyncio.sleep(0)
+        assert len(scene.overlay.checker.subjects) < 200  # no more than a slice in one go
+        moved = [instance(name, port=9000) for name in names[:1000]]
+        scene.runs(*moved, *names[1000:1500])  # 500 are gone, a thousand have moved, before all were seen
+        await rig.settle(20)
+        targets = scene.overlay.checker.subjects
+        assert sorted(t.instance for t in targets) == names[:1500]
+        assert all(t.port == (9000 if t.instance < "i1000" else 8080) for t in targets)
+        assert len(rig.found()) == 1500
+        scene.counts_are_right()
+        scene.runs(*names, labels={"new": "yes"})
+        rig.withdraw("registrations", "default/web")
+        await rig.settle(1)
+        assert not scene.overlay.checker.subjects

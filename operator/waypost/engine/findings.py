@@ -12,7 +12,8 @@ import msgspec
 from waypost.model import PublicationKey
 
 if TYPE_CHECKING:
-    from waypost.engine.overlay import Follower, HealthOverlay
+    from waypost.engine.followers import Follower
+    from waypost.engine.overlay import HealthOverlay
     from waypost.health.subject import Subject
 
 __all__ = ["Finding", "RegistrationHealth", "Snapshot", "instance", "registration", "snapshot"]

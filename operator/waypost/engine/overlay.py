@@ -14,8 +14,9 @@ from collections.abc import Collection, Mapping
 from random import Random
 from typing import TYPE_CHECKING
 
+from waypost.engine.followers import Follower, Place, Watch, check_of
 from waypost.engine.publish import contact
-from waypost.health.check import Check, Target, TcpSocket
+from waypost.health.check import Target
 from waypost.health.checker import Checker, Probe
 from waypost.health.probes import Probes, most_at_once
 from waypost.health.subject import Subject
@@ -27,53 +28,13 @@ if TYPE_CHECKING:
     from waypost.engine.publish import Showing
     from waypost.engine.reconcile import Reconciler
     from waypost.model import Instance
-    from waypost.settings import HealthCheck
 
-__all__ = ["Follower", "HealthOverlay", "Watch"]
+__all__ = ["HealthOverlay"]
 
+AT_ONCE = 64  # instances that are looked at before others may run: a millisecond or two
 WINDOW_SECONDS = 0.005  # how long verdicts gather before the reconciler is told; fixed, never begun again
 
-Place = tuple[str, PublicationKey]  # a sink, and a publication in it
-
 log = logging.getLogger(__name__)
-
-
-class Follower:
-    """One publication in one sink, as far as it is checked.
-
-    `subjects` are by instance id; `unchecked` says of the others why not. `away` are those that are checked but count
-    for nothing, because they would not be published anyway: not ready at their source, or of an entry of weight 0.
-    """
-
-    __slots__ = ("away", "check", "place", "port", "subjects", "unchecked", "watch")
-
-    def __init__(self, place: Place, watch: Watch) -> None:
-        self.place = place
-        self.watch = watch
-        self.check = Check(TcpSocket())
-        self.port: int | str | None = None
-        self.subjects: dict[str, Subject] = {}
-        self.unchecked: dict[str, str] = {}
-        self.away: set[str] = set()
-
-
-class Watch:
-    """One registration, as far as it is checked: its publications, and the ward that their instances are."""
-
-    __slots__ = ("followers", "panicked", "ward")
-
-    def __init__(self, ward: Ward) -> None:
-        self.ward = ward
-        self.followers: dict[Place, Follower] = {}
-        self.panicked = False  # as last told
-
-    def others(self, than: Subject) -> list[Subject]:
-        """Return all that count but one."""
-        found: dict[Subject, None] = {}
-        for follower in self.followers.values():
-            found.update((s, None) for name, s in follower.subjects.items() if name not in follower.away)
-        found.pop(than, None)
-        return list(found)
 
 
 class HealthOverlay:
@@ -91,6 +52,8 @@ class HealthOverlay:
         self._by_service: dict[ServiceKey, dict[Place, Follower]] = {}
         self._changed: dict[Place, set[str]] = {}
         self._news = asyncio.Event()
+        self._behind: dict[Place, Follower] = {}  # those that have a backlog
+        self._more = asyncio.Event()
         self.watches: dict[str, Watch] = {}  # by registration
         self.checker = Checker(
             clock, random, probe or Probes(self._refusal), self._heard, metrics, most=most or most_at_once()
@@ -105,6 +68,7 @@ class HealthOverlay:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.checker.run(), name="checks")
             group.create_task(self._tell(), name="verdicts")
+            group.create_task(self._catch_up(), name="followers")
 
     # --- what the engine asks and tells (see reconcile.Overlay)
 
@@ -125,7 +89,7 @@ class HealthOverlay:
         """
         place = target, showing.publication.key
         spec = showing.compiled.registration.spec.health_check
-        check = _check(spec) if spec is not None and not showing.refused else None
+        check = check_of(spec) if spec is not None and not showing.refused else None
         if spec is None or check is None:
             self.forget(*place)
             return
@@ -136,8 +100,14 @@ class HealthOverlay:
         if changed is None or follower.check != check or follower.port != port:
             follower.check, follower.port, changed = check, port, None
             follower.watch.ward.percent = spec.panic_percent
+        follower.showing, follower.instances = showing, instances
         if changed is None:
             changed = {**instances, **follower.subjects, **follower.unchecked}.keys()
+            if len(changed) > AT_ONCE:
+                follower.backlog = list(changed)
+                self._behind[place] = follower
+                self._more.set()
+                return
         for name in changed:
             self._follow(follower, showing, name, instances.get(name))
 
@@ -146,6 +116,7 @@ class HealthOverlay:
         place = target, key
         if (follower := self._followers.pop(place, None)) is None:
             return
+        self._behind.pop(place, None)
         for name in list(follower.subjects):
             self._leave(follower, name)
         del self._by_service[key.service][place]
@@ -176,6 +147,22 @@ class HealthOverlay:
         follower = self._followers[place] = watch.followers[place] = Follower(place, watch)
         self._by_service.setdefault(place[1].service, {})[place] = follower
         return follower
+
+    async def _catch_up(self) -> None:
+        """Work off what was too much to be looked at in one go; each instance is seen as it is by then."""
+        while True:
+            await self._more.wait()
+            self._more.clear()
+            while self._behind:
+                place, follower = next(iter(self._behind.items()))
+                names = follower.backlog[-AT_ONCE:]
+                del follower.backlog[-AT_ONCE:]
+                if not follower.backlog:
+                    del self._behind[place]
+                assert follower.showing is not None
+                for name in names:
+                    self._follow(follower, follower.showing, name, follower.instances.get(name))
+                await asyncio.sleep(0)
 
     def _follow(self, follower: Follower, showing: Showing, name: str, instance: Instance | None) -> None:
         if instance is None:
@@ -295,10 +282,3 @@ class HealthOverlay:
             return f"source {source} is not declared"
         reason: str | None = near.allowed.refusal(address)
         return reason
-
-
-def _check(spec: HealthCheck) -> Check | None:
-    """Return what a manifest asks for; None for kinds that are not there yet, which settings refuse."""
-    if spec.tcp_socket is None:
-        return None
-    return Check(TcpSocket(), spec.period_seconds, spec.timeout_seconds, spec.success_threshold, spec.failure_threshold)
