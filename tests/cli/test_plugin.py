@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import signal
-from pathlib import Path
 
 import pytest
 
@@ -66,7 +66,8 @@ def plugin(waypost: Command) -> Command:
     (packages / "odd.py").write_text(MODULE)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: odd\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[waypost.sources]\nodd = odd:SOURCE\n")
-    waypost.environ["PYTHONPATH"] = str(packages)
+    former = waypost.environ.get("PYTHONPATH")
+    waypost.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(packages), former)))
     return waypost
 
 
@@ -112,7 +113,7 @@ def test_what_others_wrote_cannot_drive_a_terminal_or_forge_a_line(plugin: Comma
 def test_a_plugin_is_found_by_validate_and_one_that_cannot_be_imported_is_named(plugin: Command) -> None:
     plugin.write("odd.yaml", MANIFEST.format(how="well"))
     assert plugin("validate", "-f", str(plugin.manifests)).returncode == 0
-    Path(plugin.environ["PYTHONPATH"], "odd.py").write_text("import nothing_of_that_name\n")
+    (plugin.folder / "packages" / "odd.py").write_text("import nothing_of_that_name\n")
     done = plugin("validate", "-f", str(plugin.manifests))
     assert done.returncode == 1
     assert "odd 1.0" in done.stdout
