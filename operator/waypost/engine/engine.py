@@ -23,7 +23,7 @@ from waypost.engine.paused import PausedFile
 from waypost.engine.policy import Policy, SinkSafety, SourceSafety
 from waypost.engine.publish import Far, Near
 from waypost.engine.reconcile import Reconciler
-from waypost.engine.supervise import RESYNC_SECONDS, SinkRunner, SourceRunner
+from waypost.engine.supervise import RESYNC_SECONDS, SinkRunner, SourceRunner, still_wanted
 from waypost.engine.target import Mode, Target
 from waypost.engine.writer import Writer
 from waypost.kit.cidrs import Allowed
@@ -231,6 +231,7 @@ class Engine:
             try:
                 await (self._run_source(name) if kind == "source" else self._run_sink(name))
             except Exception as error:
+                still_wanted()
                 log.exception("%s=%s error='it cannot be run'", kind, name)
                 self.warnings.setdefault((kind, name), {})["Broken"] = (
                     f"it cannot be run: {type(error).__name__}: {error}"

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from waypost.engine.reconcile import Reconciler
     from waypost.engine.writer import Writer
 
-__all__ = ["SinkRunner", "SourceRunner"]
+__all__ = ["SinkRunner", "SourceRunner", "still_wanted"]
 
 SLICE_SECONDS = 0.002
 RESYNC_SECONDS = 300.0
@@ -63,7 +63,7 @@ class SourceRunner:
             except AdapterError as error:  # it could not even be opened
                 await self._pause(error, 0.0, context)
             except Exception as error:
-                _still_wanted()
+                still_wanted()
                 log.exception("source=%s error='the adapter failed'", self.view.name)
                 await self._pause(AdapterError(f"the adapter failed: {type(error).__name__}"), 0.0, context)
 
@@ -77,7 +77,7 @@ class SourceRunner:
         except AdapterError as raised:
             error = raised
         except Exception as raised:
-            _still_wanted()
+            still_wanted()
             log.exception("source=%s error='the adapter failed'", self.view.name)
             error = AdapterError(f"the adapter failed: {type(_first(raised)).__name__}: {_first(raised)}")
         finally:
@@ -90,6 +90,7 @@ class SourceRunner:
             self.condition = Condition(ok=True, reason="Watching", since=self._clock.wall())
 
     async def _pause(self, error: AdapterError, worked: float, context: Context | None) -> None:
+        still_wanted()
         delay = self._backoff.failed(worked)
         if isinstance(error, PermanentError):
             delay = max(delay, 5.0)
@@ -144,7 +145,7 @@ class SinkRunner:
             except AdapterError as error:
                 await self._pause(error, 0.0, context)
             except Exception as error:
-                _still_wanted()
+                still_wanted()
                 log.exception("sink=%s error='the adapter failed'", self._target.name)
                 await self._pause(AdapterError(f"the adapter failed: {type(error).__name__}"), 0.0, context)
             finally:
@@ -163,6 +164,7 @@ class SinkRunner:
                     target.condition = Condition(ok=True, reason="Standby", since=self._clock.wall())
                 number = (await self._leadership.won(number)).number
             began = self._clock.monotonic()
+            failed: BaseException | None = None
             try:
                 if writes:
                     target.fence = await self._claim(sink, context, past)
@@ -180,10 +182,13 @@ class SinkRunner:
                 log.warning("sink=%s not_claimed=%r", target.name, str(_first(group)))
                 past = target.fence.epoch if target.fence is not None else 0
                 number -= 1 if self._leadership.leads() else 0
-                await self._pause(_first(group), self._clock.monotonic() - began, context)
+                failed = _first(group)
             except* AdapterError as group:
                 number -= 1
-                await self._pause(_first(group), self._clock.monotonic() - began, context)
+                failed = _first(group)
+            still_wanted()
+            if failed is not None:
+                await self._pause(failed, self._clock.monotonic() - began, context)
 
     async def _claim(self, sink: Sink, context: Context, past: int) -> Any:
         fence = await sink.claim(context.environment, context.owner, past)
@@ -262,6 +267,7 @@ class SinkRunner:
             except (Fenced, NotClaimed):
                 raise
             except AdapterError as error:
+                still_wanted()
                 delay = backoff.failed()
                 log.warning("sink=%s resync_error=%r retry_seconds=%.1f", target.name, str(error), delay)
                 await self._clock.sleep(delay)
@@ -319,9 +325,9 @@ class SinkRunner:
                 delay = backoff.failed()
                 log.info("sink=%s drift_error=%r retry_seconds=%.1f", target.name, str(_first(group_error)), delay)
             except* Exception:
-                _still_wanted()
                 delay = backoff.failed()
                 log.exception("sink=%s drift_error='the adapter failed'", target.name)
+            still_wanted()
             await self._clock.sleep(delay)
             target.look_due.set()  # what was changed meanwhile went unseen
 
@@ -359,6 +365,7 @@ class SinkRunner:
             self._target.policy.own(self._clock.monotonic(), key, ready - delta, delta, settled=False)
 
     async def _pause(self, error: BaseException, worked: float, context: Context) -> None:
+        still_wanted()
         delay = self._backoff.failed(worked)
         if isinstance(error, PermanentError):
             delay = max(delay, 5.0)
@@ -368,8 +375,11 @@ class SinkRunner:
         await _sleep_or_rotated(self._clock, delay, context)
 
 
-def _still_wanted() -> None:
-    """Raise the cancellation that an adapter's failure on its way out has covered up."""
+def still_wanted() -> None:
+    """Raise the cancellation that an adapter's failure on its way out has covered up.
+
+    A TaskGroup whose child fails as it is cancelled raises the failure alone.
+    """
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError
