@@ -184,7 +184,7 @@ class SinkRunner:
                 number -= 1 if self._leadership.leads() else 0
                 failed = _first(group)
             except* AdapterError as group:
-                number -= 1
+                number -= 1 if number != self._fenced_term else 0  # what came beside `Fenced` claims nothing again
                 failed = _first(group)
             still_wanted()
             if failed is not None:
@@ -390,13 +390,16 @@ async def _sleep_or_rotated(clock: Clock, seconds: float, context: Context | Non
     if context is None or seconds < 1.0:
         await clock.sleep(seconds)
         return
+    began = clock.monotonic()
     rotated = asyncio.ensure_future(context.credentials.changed())
     try:
         await asyncio.wait([rotated], timeout=seconds)
     finally:
         rotated.cancel()
-        with suppress(asyncio.CancelledError):
-            await rotated
+        await asyncio.wait([rotated])
+    if not rotated.cancelled() and (error := rotated.exception()) is not None:
+        log.warning("credentials cannot be followed: %r", error)
+        await clock.sleep(max(0.0, began + seconds - clock.monotonic()))
 
 
 async def _sliced(items: AsyncIterator[Observed], clock: Clock) -> AsyncIterator[Observed]:
