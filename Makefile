@@ -11,8 +11,8 @@ demo: env   # the main job, on a real Mesos with the embedded registry and DNS s
 test:       # everything: servers, checks, tests
 	@sh tools/test.sh
 
-test-fast: env # the tests that need no server
-	@.venv/bin/pytest -q -rs -n auto --dist loadfile -m 'not server'
+test-fast: env # the quick tests, which need no server
+	@.venv/bin/pytest -q -rs -n auto -m 'not server and not slow'
 
 check: env  # format, lint, types, layers, tree
 	@sh tools/check.sh

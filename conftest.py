@@ -1,3 +1,30 @@
-"""Gives every test the servers of the testbed."""
+"""Gives every test the servers of the testbed, and tells the slow tests from the quick."""
+
+from pathlib import Path
+
+import pytest
 
 pytest_plugins = ["testbed.pytest_plugin"]
+
+# Whole processes, again and again: `make test-fast` leaves them to `make test`.
+SLOW = (
+    "tests/cli/test_asking.py",
+    "tests/cli/test_plugin.py",
+    "tests/cli/test_run.py",
+    "tests/demo/test_demo.py",
+    "tests/docs/test_adapters.py",
+    "tests/testing/test_conformance_catches.py",
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "slow: takes many seconds; not in `make test-fast`")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    slow = {config.rootpath / path for path in SLOW}
+    if missing := [str(path) for path in slow if not Path(path).exists()]:
+        raise pytest.UsageError(f"conftest.py names tests that are not there: {', '.join(missing)}")
+    for item in items:
+        if item.path in slow:
+            item.add_marker(pytest.mark.slow)
