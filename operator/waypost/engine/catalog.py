@@ -79,6 +79,7 @@ class SourceView:
         self._mark = mark
         self._now = now
         self.on_read: Callable[[], None] = lambda: None  # called at each read
+        self.on_doubt: Callable[[], None] = lambda: None  # called when `next_due` may have come nearer
 
     # --- questions
 
@@ -100,6 +101,8 @@ class SourceView:
 
         None where nothing is doubted for time alone.
         """
+        if self.frozen:
+            return None
         due = [
             since + self.loss.empty_seconds
             for doubted in self.doubt.values()
@@ -115,7 +118,7 @@ class SourceView:
         doubted = self.doubt.get(service.key, {})
 
         def keep(instance: Instance) -> bool:
-            return instance.id in doubted or instance.node in self.unknown_nodes
+            return instance.id in doubted or self._on_unknown(instance)
 
         for gone in self._replace(service, keep):
             self._state_gone(service.key, gone)
@@ -125,11 +128,7 @@ class SourceView:
         if (known := self.services.get(key)) is None:
             return
         doubted = self.doubt.get(key, {})
-        stay = {
-            i: instance
-            for i, instance in known.instances.items()
-            if i in doubted or (instance.node and instance.node in self.unknown_nodes)
-        }
+        stay = {i: instance for i, instance in known.instances.items() if i in doubted or self._on_unknown(instance)}
         for gone in known.instances.keys() - stay.keys():
             self._state_gone(key, gone)
         self._state_gone(key, _ALL)
@@ -139,7 +138,7 @@ class SourceView:
         """Take note that the source is alive and unchanged: an agreeing read."""
         if self.complete:
             self._read()
-            self.believe()
+            self._weigh()
 
     # --- complete views
 
@@ -154,7 +153,9 @@ class SourceView:
         self.unknown_nodes = frozenset(unknown)
         absent: dict[ServiceKey, set[str]] = {}
         for key, service in staged.items():
-            if service is None or key in touched:
+            if key in touched:  # a fact has replaced what this view shows of it
+                continue
+            if service is None:
                 self._listed(key)
                 continue
             if missing := self._take_listed(service):
@@ -166,6 +167,9 @@ class SourceView:
                 self._keep_only(key, known, {})
         first = not self.complete
         self.complete = True
+        if first:  # what records recalled is absent as of now: no time before the first view counts
+            now = self._now()
+            self.doubt = {key: dict.fromkeys(ids, (now, self.reads)) for key, ids in self.doubt.items()}
         self._judge(absent, {key for key in absent if key not in staged})
         if first:
             for key in self.services:
@@ -180,13 +184,14 @@ class SourceView:
                 self._state_gone(key, gone)
             self.doubt.pop(key, None)
             missing = set()
-        self._replace(service, lambda instance: instance.id in missing or instance.node in self.unknown_nodes)
+        self._replace(service, lambda instance: instance.id in missing or self._on_unknown(instance))
         return missing
 
     def resume(self) -> None:
         """Take the source's word that nothing was missed; means nothing before the first complete view."""
         if self.complete:
             self._read()
+            self._weigh()
 
     def recall(self, records: Iterable[tuple[ServiceKey, str]]) -> None:
         """Learn from records which instances were there before this process began.
@@ -209,6 +214,8 @@ class SourceView:
 
     def believe(self) -> None:
         """Drop what has been doubted for long enough, by enough reads."""
+        if self.frozen:
+            return
         now = self._now()
         for key, doubted in list(self.doubt.items()):
             sure = {
@@ -226,6 +233,11 @@ class SourceView:
         self.last_read = self._now()
         self.on_read()
 
+    def _weigh(self) -> None:
+        self.believe()
+        if self.doubt:
+            self.on_doubt()
+
     def _listed(self, key: ServiceKey) -> None:
         """What is listed is doubted no more; what is doubted and not described (known from records alone) stays so."""
         doubted, known = self.doubt.get(key), self.services.get(key)
@@ -242,15 +254,15 @@ class SourceView:
         known = self.services.get(key)
         missing = {i for i in self.doubt.get(key, ()) if i not in listed}
         if known is not None:
-            unknown = self.unknown_nodes
-            for i, instance in known.instances.items():
-                if i not in listed:
-                    if instance.node and instance.node in unknown:
-                        missing.discard(i)
-                        self.doubt.get(key, {}).pop(i, None)
-                    else:
-                        missing.add(i)
+            absent = {i: instance for i, instance in known.instances.items() if i not in listed}
+            away = {i for i, instance in absent.items() if self._on_unknown(instance)}
+            missing = (missing | absent.keys()) - away
+            if away and (doubted := self.doubt.get(key)) is not None:
+                self._settle(key, doubted, away)
         return missing
+
+    def _on_unknown(self, instance: Instance) -> bool:
+        return bool(instance.node) and instance.node in self.unknown_nodes
 
     def _judge(self, absent: Mapping[ServiceKey, set[str]], whole: Collection[ServiceKey]) -> None:
         """Drop what a view lacks where that is little; doubt it where it is much, or a whole service."""
@@ -272,7 +284,7 @@ class SourceView:
                 self._drop(key, {i for i in ids if i in known})  # who knows where one lived that only a record names
             elif not doubted:
                 del self.doubt[key]
-        self.believe()
+        self._weigh()
 
     def _drop(self, key: ServiceKey, ids: Collection[str]) -> None:
         if (doubted := self.doubt.get(key)) is not None:
@@ -315,7 +327,7 @@ class SourceView:
         for instance in service.instances:
             before = old.get(instance.id)
             if before is instance or before == instance:
-                new[instance.id] = before  # type: ignore[assignment]
+                new[instance.id] = before
                 continue
             new[instance.id] = instance
             changed.add(instance.id)

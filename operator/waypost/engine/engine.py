@@ -171,6 +171,7 @@ class Engine:
         view = self.reconciler.views.get(name)
         if view is None:
             view = SourceView(name, loss, self.reconciler.changed, self._clock.monotonic)
+            view.on_doubt = self._nudge
             self.reconciler.views[name] = view
             for target in self.reconciler.targets.values():
                 view.recall(

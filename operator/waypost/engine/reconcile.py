@@ -248,6 +248,8 @@ class Reconciler(World):
     def _services_of(self, name: str) -> set[ServiceKey]:
         view = self.views.get(name)
         found = {key for key in self._by_service if key.source == name}
+        for target in self.targets.values():
+            found.update(key for key in target.ledger.by_service if key.source == name)
         return found | set(view.services) if view is not None else found
 
     def _reconsider(self, former: Compiled | None, compiled: Compiled | None) -> None:
