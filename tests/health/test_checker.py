@@ -96,6 +96,17 @@ async def test_ten_thousand_are_checked_each_period_at_their_own_time_and_few_at
 
 
 @virtual_test
+async def test_a_crowd_waits_for_a_place() -> None:
+    bench = Bench(Scripted(lambda _: (0.05, PASSED)), most=10)
+    for number in range(1000):
+        bench.checker.soon(bench.checker.subscribe(target(number, Check(TcpSocket(), 3600)), "me"))
+    async with bench.running():
+        await asyncio.sleep(6)
+    assert bench.probe.most == 10
+    assert bench.checker.counts[True] == 1000
+
+
+@virtual_test
 async def test_a_check_does_not_drift_in_a_day() -> None:
     bench = Bench(Scripted(lambda _: (0.7, PASSED)))
     bench.checker.subscribe(target(), "me")

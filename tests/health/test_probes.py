@@ -182,6 +182,23 @@ async def test_what_fails_on_our_side_says_nothing_of_the_instance(
     assert (await connect("10.0.0.1", 80)).ok is ok
 
 
+class Selfish(socket.socket):
+    """Takes the very port that it connects to as its own, as may happen by chance on this machine."""
+
+    def connect_ex(self, address: object) -> int:
+        self.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.bind(address)  # type: ignore[arg-type]
+        return super().connect_ex(address)  # type: ignore[arg-type]
+
+
+async def test_a_check_that_meets_itself_has_met_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    monkeypatch.setattr(socket, "socket", Selfish)
+    found = await connect("127.0.0.1", port)
+    assert (found.ok, found.reason) == (False, "no connection: ECONNREFUSED")
+
+
 async def test_a_check_that_is_cancelled_leaves_nothing_open() -> None:
     with listening(backlog=0) as server:
         port = server.getsockname()[1]

@@ -180,7 +180,7 @@ class Checker:
                 return unknown("this process was too busy, or stopped, to see an answer")
             return failed(f"no answer within {seconds:g} s")
         except Exception as error:
-            log.exception("check instance=%s error='the check itself failed'", target.instance)
+            log.exception("check instance=%r error='the check itself failed'", target.instance)
             return unknown(f"the check itself failed: {type(error).__name__}")
 
     def _settle(self, subject: Subject, outcome: Outcome, began: float) -> None:
