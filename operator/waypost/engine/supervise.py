@@ -184,8 +184,9 @@ class SinkRunner:
                 number -= 1 if self._leadership.leads() else 0
                 failed = _first(group)
             except* AdapterError as group:
-                number -= 1 if number != self._fenced_term else 0  # what came beside `Fenced` claims nothing again
-                failed = _first(group)
+                if not writes or number != self._fenced_term:  # what came beside `Fenced` claims nothing again
+                    number -= 1
+                    failed = _first(group)
             still_wanted()
             if failed is not None:
                 await self._pause(failed, self._clock.monotonic() - began, context)
@@ -218,7 +219,7 @@ class SinkRunner:
         target, reconciler = self._target, self._reconciler
         target.loaded = False
         target.ledger = Ledger()
-        target.names = Names(sink.above)
+        target.names = Names(sink.above, lambda key, name: reconciler.keeps(target.name, key, name))
         target.failed.clear()
         target.problems.clear()
         target.leaving.clear()
