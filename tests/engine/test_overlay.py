@@ -459,6 +459,20 @@ async def test_weights_follow_verdicts(tmp_path: Path) -> None:
 
 
 @virtual_test
+async def test_weights_count_what_is_known_to_fail_already(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    scene.rig.declare(registration("first", services="blue", names=["first"], healthCheck=CHECK))
+    scene.rig.memory["mem"].set(service("blue", "a", "b", "c"))
+    scene.network.down = {"a"}
+    async with scene.running() as rig:
+        await rig.settle(60)
+        rig.declare(weighted(blue=90))
+        await rig.settle(5)
+        weights = {key: record["weight"] for key, record in rig.records().items() if key.startswith("web/")}
+    assert weights == {"web/b": 4500, "web/c": 4500}
+
+
+@virtual_test
 async def test_an_entry_of_weight_0_is_checked_and_causes_no_panic(tmp_path: Path) -> None:
     scene = Scene(tmp_path)
     scene.rig.declare(weighted(blue=100, green=0))
