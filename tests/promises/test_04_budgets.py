@@ -6,7 +6,12 @@ Withdrawals beyond a budget wait in a Hold that says why, until a person approve
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from tests.rig import Rig, instance, registration, service
+from waypost.adapter import AdapterError
+from waypost.model import Instance
+from waypost.testing.memory import Fault
 from waypost.testing.virtual import virtual_test
 
 NAMES = [f"i{n:03}" for n in range(100)]
@@ -201,3 +206,96 @@ async def test_after_a_first_sync_the_budget_holds_at_once(tmp_path: Path) -> No
         rig.memory["mem"].set(service("web", *NAMES[90:]))
         await rig.settle(30)
         assert len(rig.found()) == 70
+
+
+def moved(*names: str) -> list[Instance]:
+    return [instance(name, port=9999) for name in names]
+
+
+def on_new_port(rig: Rig) -> int:
+    return sum("9999" in str(record) for record in rig.records().values())
+
+
+@virtual_test
+async def test_who_approved_a_change_did_not_approve_a_withdrawal(tmp_path: Path) -> None:
+    rig = full(tmp_path)
+    async with rig.running() as engine:
+        await started(rig)
+        rig.memory["mem"].set(service("web", *moved(*NAMES)))
+        await rig.settle(15)
+        (hold,) = engine.holds.holds.values()
+        assert (hold.cause, hold.removals, hold.changes) == ("MassChange", 0, 40)
+        engine.decide(hold.name, "Approve", "CHG-1")
+        await rig.settle()
+        assert on_new_port(rig) == 100
+        rig.memory["mem"].set(service("web"))
+        await rig.settle(30)
+        assert len(rig.found()) == 70
+
+
+@virtual_test
+async def test_an_approval_is_used_up_by_what_it_let_pass(tmp_path: Path) -> None:
+    rig = full(tmp_path)
+    async with rig.running() as engine:
+        await started(rig)
+        rig.memory["mem"].set(service("web"))
+        await rig.settle(15)
+        (hold,) = engine.holds.holds.values()
+        assert hold.removals == 70
+        engine.decide(hold.name, "Approve", "CHG-1", 3600)
+        await rig.settle()
+        assert not rig.found()
+        rig.memory["mem"].set(service("web", *NAMES))
+        await rig.settle(700)  # they stand for longer than the window, and within the approval's time
+        assert len(rig.found()) == 100
+        rig.memory["mem"].set(service("web"))
+        await rig.settle(30)
+        assert len(rig.found()) == 70
+        (waiting,) = [hold for hold in engine.holds.holds.values() if not hold.decision]
+        engine.decide(waiting.name, "Approve", "CHG-2")
+        await rig.settle()
+        assert not rig.found()
+
+
+@virtual_test
+async def test_a_restart_does_not_let_the_rest_of_a_mass_change_pass(tmp_path: Path) -> None:
+    rig = full(tmp_path)
+    async with rig.running():
+        await started(rig)
+        rig.memory["mem"].set(service("web", *moved(*NAMES)))
+        await rig.settle(15)
+        assert on_new_port(rig) == 60
+    async with rig.running() as engine:
+        await rig.settle(60)
+        assert on_new_port(rig) == 60
+        assert [hold.cause for hold in engine.holds.holds.values()] == ["MassChange"]
+        await rig.settle(700)
+        assert on_new_port(rig) == 100
+    rig.memory["mem"].set(service("web", *NAMES))
+    async with rig.running(folder=tmp_path / "other"):  # nothing is known of what was rewritten before
+        await rig.settle(60)
+        assert on_new_port(rig) == 95
+
+
+@pytest.mark.parametrize("session", ["goes on", "ends"])
+@virtual_test
+async def test_withdrawals_whose_outcome_is_unknown_and_that_were_not_done_cost_once(
+    tmp_path: Path, session: str
+) -> None:
+    rig = full(tmp_path)
+    async with rig.running() as engine:
+        await started(rig)
+        sink = rig.sinks["out"]
+        sink.faults.extend([Fault("lost")] * 6)
+        rig.memory["mem"].set(service("web", *NAMES[20:]))
+        if session == "ends":
+            await asyncio.sleep(0.006)
+            sink.down = AdapterError("503")
+            await asyncio.sleep(3)
+            sink.down = None
+        await rig.settle(40)
+        assert len(rig.found()) == 80
+        rig.memory["mem"].set(service("web", *NAMES[30:]))
+        await rig.settle(5)
+        assert len(rig.found()) == 70
+        assert not engine.holds.holds

@@ -3,8 +3,9 @@
 Immutable sets of (publication, instance) pairs, each with its cause, and what was decided of them.
 
 A hold's set never changes. While it is undecided, a set that has grown takes its place at most every ten seconds; after
-a decision only what is new makes another. Approval lets exactly those pairs pass that the hold names, for a time. Kept
-as one JSON file a hold.
+a decision only what is new makes another. Approval lets exactly those pairs pass that the hold names, for a time, and
+for what it says of them: who lets an instance be rewritten has not let it be withdrawn, and one that was withdrawn and
+has come back is not covered any more. Kept as one JSON file a hold.
 """
 
 from __future__ import annotations
@@ -56,11 +57,12 @@ class Hold(msgspec.Struct):
         return self.decided_time is not None and wall >= self.decided_time + self.expires_seconds
 
 
-def pair_hash(pair: Pair) -> str:
-    """Return 8 bytes, in hex, that name a pair in every process alike."""
+def pair_hash(pair: Pair, *, removal: bool) -> str:
+    """Return 8 bytes, in hex, that name a pair and what is to become of it, in every process alike."""
     key, instance = pair
     service = key.service
-    parts = [key.registration, key.entry, service.source, service.namespace, service.name, instance]
+    kind = "removal" if removal else "change"
+    parts = [key.registration, key.entry, service.source, service.namespace, service.name, instance, kind]
     text = "\0".join(parts)
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
@@ -77,7 +79,7 @@ class Holds:
             tuple[str, str, str], dict[Pair, tuple[str, bool]]
         ] = {}  # (sink, cause, source) → pair → (hash, removal)
         self._shown: dict[tuple[str, str, str], str] = {}
-        self._sets: dict[str, frozenset[str]] = {}
+        self._sets: dict[str, set[str]] = {}  # what a hold still covers
         folder.mkdir(parents=True, exist_ok=True)
         for path in sorted(folder.glob("*.json")):
             try:
@@ -90,14 +92,22 @@ class Holds:
 
     # --- for the plan
 
-    def decision(self, sink: str, pair: Pair) -> Decision:
-        """Return what a person decided of a pair, as far as it still holds."""
+    def decision(self, sink: str, pair: Pair, *, removal: bool) -> Decision:
+        """Return what a person decided of a pair's withdrawal (else: its rewriting), as far as it still holds."""
         decided = [h for h in self.holds.values() if h.decision and h.sink == sink and not h.expired(self._wall())]
         if not decided:
             return ""
-        name = pair_hash(pair)
+        name = pair_hash(pair, removal=removal)
         latest = max((h for h in decided if name in self._set(h)), key=lambda h: h.decided_time or 0, default=None)
         return latest.decision if latest else ""
+
+    def withdrawn(self, sink: str, pair: Pair) -> None:
+        """Take note that a pair was withdrawn: an approval covers it no more, should it come back."""
+        decided = [h for h in self.holds.values() if h.decision and h.sink == sink]
+        if decided:
+            name = pair_hash(pair, removal=True)
+            for hold in decided:
+                self._set(hold).discard(name)
 
     def wait(self, sink: str, cause: HoldCause, pair: Pair, *, removal: bool) -> None:
         """Take note that a pair waits."""
@@ -105,7 +115,9 @@ class Holds:
         for other, pairs in self._waiting.items():
             if other != group and other[0] == sink:
                 pairs.pop(pair, None)
-        self._waiting.setdefault(group, {}).setdefault(pair, (pair_hash(pair), removal))
+        mine = self._waiting.setdefault(group, {})
+        if (known := mine.get(pair)) is None or known[1] != removal:
+            mine[pair] = pair_hash(pair, removal=removal), removal
 
     def release(self, sink: str, pair: Pair) -> None:
         """Take note that a pair waits no more: it passed, or its cause is gone."""
@@ -143,7 +155,7 @@ class Holds:
                     self._forget(shown)
                     self._shown.pop(group, None)
                 continue
-            decided = {p for h in self.holds.values() if h.decision and h.sink == group[0] for p in h.pairs}
+            decided = {p for h in self.holds.values() if h.decision and h.sink == group[0] for p in self._set(h)}
             hashes = {name for name, _ in pairs.values()} - decided
             if not hashes or (shown is not None and not shown.decision and hashes <= self._set(shown)):
                 continue
@@ -186,9 +198,9 @@ class Holds:
 
     # --- inside
 
-    def _set(self, hold: Hold) -> frozenset[str]:
+    def _set(self, hold: Hold) -> set[str]:
         if (found := self._sets.get(hold.name)) is None:
-            found = self._sets[hold.name] = frozenset(hold.pairs)
+            found = self._sets[hold.name] = set(hold.pairs)
         return found
 
     def _make(
@@ -221,6 +233,7 @@ class Holds:
             created_time=now,
         )
         self.holds[hold.name] = hold
+        self._sets.pop(hold.name, None)
         self._shown[group] = hold.name
         self._save(hold)
         return hold

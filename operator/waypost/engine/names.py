@@ -1,7 +1,8 @@
 """Who holds which name in one sink. Among registrations of one installation a name has one holder: who has it keeps it.
 
-A name passes on only when its holder wants it no more. The holder's leftovers under it then wait for the new holder's
-writes (the writer asks `sharing`), so that a renamed registration never leaves a gap.
+A name passes on only when its holder wants it no more, and as long as that cannot be known (its source has not been
+read, or what it publishes is refused) its records hold it. The holder's leftovers under it then wait for the new
+holder's writes (the writer asks `sharing`), so that a renamed registration never leaves a gap.
 """
 
 from __future__ import annotations
@@ -14,11 +15,17 @@ __all__ = ["Names"]
 
 
 class Names:
-    """The names of one sink. `above(name)` are the names that cannot stand together with it (see adapter.Sink)."""
+    """The names of one sink. `above(name)` are the names that cannot stand together with it (see adapter.Sink).
 
-    def __init__(self, above: Callable[[str], Sequence[str]]) -> None:
+    `keeps(key, name)` says whether the records that a publication has under a name stay though it does not want it now.
+    """
+
+    def __init__(
+        self, above: Callable[[str], Sequence[str]], keeps: Callable[[PublicationKey, str], bool] = lambda *_: False
+    ) -> None:
         """Begin with no name held."""
         self._above = above
+        self._keeps = keeps
         self.wanted: dict[PublicationKey, frozenset[str]] = {}
         self.left: dict[PublicationKey, set[str]] = {}  # names of records whose publication may be gone
         self._under: dict[str, set[PublicationKey]] = {}
@@ -43,8 +50,7 @@ class Names:
             affected |= self._leave(key, name)
         for name in new - old:
             self._under.setdefault(name, set()).add(key)
-            if name not in self._holder:
-                self._hold(name, key.registration)
+            self._take(name, key.registration)
         return affected
 
     def found(self, key: PublicationKey, name: str) -> None:
@@ -71,8 +77,7 @@ class Names:
 
     def conflict(self, key: PublicationKey, name: str) -> str | None:
         """Say who stands in the way of a publication under a name; None where nobody does."""
-        holder = self._holder.get(name)
-        if holder is not None and holder != key.registration and self._wants(holder, name):
+        if (holder := self._take(name, key.registration)) != key.registration:
             return f"the name `{name}` is held by registration {holder}"
         for other in (*self._above(name), *self._beneath.get(name, ())):
             if other in self._holder and other != name:
@@ -93,6 +98,20 @@ class Names:
         """Return the registration that holds each name."""
         return dict(self._holder)
 
+    def _take(self, name: str, registration: str) -> str:
+        """Let a registration that wants a name have it, unless another holds it; return who has it."""
+        holder = self._holder.get(name)
+        if holder is not None and (holder == registration or self._claims(holder, name)):
+            return holder
+        self._hold(name, registration)
+        return registration
+
+    def _claims(self, registration: str, name: str) -> bool:
+        return self._wants(registration, name) or any(
+            key.registration == registration and name in self.left.get(key, ()) and self._keeps(key, name)
+            for key in self._under.get(name, ())
+        )
+
     def _wants(self, registration: str, name: str) -> bool:
         return any(
             key.registration == registration and name in self.wanted.get(key, ()) for key in self._under.get(name, ())
@@ -108,7 +127,7 @@ class Names:
         if name not in self.left.get(key, ()):
             under.discard(key)
         holder = self._holder.get(name)
-        if holder is not None and not self._wants(holder, name):
+        if holder is not None and not self._claims(holder, name):
             claimants = sorted({other.registration for other in under if name in self.wanted.get(other, ())})
             if claimants:
                 self._holder[name] = claimants[0]
@@ -130,5 +149,8 @@ class Names:
         for key, names in sorted(left.items(), key=lambda item: (item[0] not in want, item[0])):
             for name in sorted(names):
                 self.found(key, name)
-        for key in sorted(want):
-            self.want(key, want[key])
+        self.wanted = {key: names for key, names in want.items() if names}  # all, before any is asked who holds
+        for key in sorted(self.wanted):
+            for name in sorted(self.wanted[key]):
+                self._under.setdefault(name, set()).add(key)
+                self._take(name, key.registration)

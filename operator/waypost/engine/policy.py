@@ -22,6 +22,7 @@ HoldCause = Literal[
     "SourceEmpty", "BudgetExceeded", "MassChange", "MinReady", "FeedUnreadable", "UnknownRegistration", "Takeover"
 ]
 Scope = tuple[str, ...]
+_CHANGES: Scope = ("changes",)  # what was rewritten before this policy began
 _NOBODY = PublicationKey("", "", ServiceKey("", "", ""))  # to whom a window is charged whose history is lost
 
 
@@ -96,7 +97,8 @@ class Policy:
         self._spent: deque[Spent] = deque()
         self._by_publication: dict[PublicationKey, list[Spent]] = {}
         self._bases: dict[PublicationKey, deque[tuple[float, int]]] = {}
-        self._changed: OrderedDict[tuple[PublicationKey, str], float] = OrderedDict()
+        self._changed: OrderedDict[tuple[PublicationKey, str], int] = OrderedDict()  # → the tenth of a window
+        self._changes: dict[int, int] = {}  # tenth → how many
 
     # --- what is owned
 
@@ -137,10 +139,9 @@ class Policy:
         """Say why a ready pair may not be rewritten in place; None: it may."""
         if cause in {"edit", "target"} or (key, instance) in self._changed:
             return None
-        while self._changed and next(iter(self._changed.values())) < now - self.safety.window_seconds:
-            self._changed.popitem(last=False)
-        limit = max(self.safety.min_removals, self._budget(()).most(now) * self.safety.max_change_percent // 100)
-        return "MassChange" if len(self._changed) + 1 > limit else None
+        self._slide(now)
+        used = len(self._changed) + self._budget(_CHANGES).used
+        return "MassChange" if used + 1 > self._most_changes(now) else None
 
     # --- spending
 
@@ -159,19 +160,26 @@ class Policy:
             mine[:] = [s for s in mine if s is not spent]
             self._uncount(spent)
 
-    def note_change(self, now: float, key: PublicationKey, instance: str, cause: Cause) -> None:
-        """Count a pair that is about to be rewritten in place."""
-        if cause not in {"edit", "target"}:
-            self._changed.pop((key, instance), None)
-            self._changed[key, instance] = now
+    def note_change(self, now: float, key: PublicationKey, instance: str, cause: Cause) -> bool:
+        """Count a pair that is about to be rewritten in place; False where that counts for nothing."""
+        if cause in {"edit", "target"}:
+            return False
+        if (former := self._changed.pop((key, instance), None)) is not None:
+            self._forget_change(former)
+        tenth = int(now / self._grain)
+        self._changed[key, instance] = tenth
+        self._changes[tenth] = self._changes.get(tenth, 0) + 1
+        return True
 
     # --- across restarts
 
     def spent(self, now: float) -> list[tuple[float, tuple[Scope, ...], int]]:
         """Return what counts now as (seconds ago, scopes, how many), gathered by tenths of the window, for saving."""
         self._slide(now)
-        grain = self.safety.window_seconds / 10
-        gathered: dict[tuple[int, tuple[Scope, ...]], int] = {}
+        grain = self._grain
+        gathered: dict[tuple[int, tuple[Scope, ...]], int] = {
+            (int(now / grain) - tenth, (_CHANGES,)): count for tenth, count in self._changes.items()
+        }
         for mine in self._by_publication.values():
             for one in mine:
                 place = int((now - one.at) / grain), one.scopes
@@ -191,6 +199,8 @@ class Policy:
         budget = self._budget(())
         if (rest := budget.limit(now) - budget.minimum - budget.used) > 0:
             self._add(Spent(now, _NOBODY, ((),), rest))
+        if (rest := self._most_changes(now) - self.safety.min_removals - self._budget(_CHANGES).used) > 0:
+            self._add(Spent(now, _NOBODY, (_CHANGES,), rest))
 
     # --- inside
 
@@ -253,3 +263,19 @@ class Policy:
     def _slide(self, now: float) -> None:
         while self._spent and self._spent[0].at < now - self.safety.window_seconds:
             self.refund(self._spent.popleft())
+        first = int((now - self.safety.window_seconds) / self._grain)
+        while self._changed and next(iter(self._changed.values())) < first:
+            _, tenth = self._changed.popitem(last=False)
+            self._forget_change(tenth)
+
+    @property
+    def _grain(self) -> float:
+        return self.safety.window_seconds / 10
+
+    def _most_changes(self, now: float) -> int:
+        return max(self.safety.min_removals, self._budget(()).most(now) * self.safety.max_change_percent // 100)
+
+    def _forget_change(self, tenth: int) -> None:
+        self._changes[tenth] -= 1
+        if not self._changes[tenth]:
+            del self._changes[tenth]

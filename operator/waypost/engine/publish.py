@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from waypost.engine import grants
-from waypost.kit.grammar import MissingLabel
+from waypost.kit.grammar import MissingLabel, Placeholder
 from waypost.model import (
     Address,
     Hop,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from waypost.engine.policy import Cause
     from waypost.kit.cidrs import Allowed
 
-__all__ = ["Far", "Near", "Showing", "Withheld", "contact", "expand_names", "present", "show"]
+__all__ = ["Far", "Near", "Showing", "Withheld", "contact", "expand_names", "may_name", "present", "show"]
 
 MAX_HOPS = 4
 MAX_WEIGHT = 65_535
@@ -159,13 +159,7 @@ def expand_names(
     ports: frozenset[str] | None,
 ) -> tuple[PublishedName, ...]:
     """Return the names, in the manifest's order and without doubles. Raises MissingLabel."""
-    values = {
-        "service": key.name,
-        "namespace": key.namespace,
-        "source": key.source,
-        "environment": environment,
-        "registration": compiled.registration.metadata.name,
-    }
+    values = _values(compiled, key, environment)
     names: dict[PublishedName, None] = {}
     for template in entry.names:
         if "port" in template.fields:
@@ -174,6 +168,26 @@ def expand_names(
         else:
             names[PublishedName(template.expand(values, (labels,)))] = None
     return tuple(names)
+
+
+def may_name(entry: EntryRule, compiled: Compiled, key: ServiceKey, near: Near | None, name: str) -> bool:
+    """Say whether a service of which only the key is known may have a name: ports and labels could be anything."""
+    values = _values(compiled, key, near.environment) if near is not None else {}
+    for template in entry.names:
+        asked = [part for part in template.parts if isinstance(part, Placeholder)]
+        if any(part.label or part.field not in values for part in asked) or template.expand(values, ()) == name:
+            return True
+    return False
+
+
+def _values(compiled: Compiled, key: ServiceKey, environment: str) -> dict[str, str]:
+    return {
+        "service": key.name,
+        "namespace": key.namespace,
+        "source": key.source,
+        "environment": environment,
+        "registration": compiled.registration.metadata.name,
+    }
 
 
 def _port_names(rules: Sequence[Any], entry: EntryRule, instances: Mapping[str, Instance]) -> frozenset[str]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from waypost.engine.catalog import Absence, SourceView
 from waypost.engine.match import Compiled, Matcher, SourceRule
 from waypost.engine.plan import World
-from waypost.engine.publish import Near, Showing, Withheld, present, show
+from waypost.engine.publish import Near, Showing, Withheld, may_name, present, show
 from waypost.model import PublicationKey, ServiceKey
 
 if TYPE_CHECKING:
@@ -149,6 +149,23 @@ class Reconciler(World):
             return "inferred", None, absence.value
         return "edit", None, "its registration no longer selects the service"
 
+    def keeps(self, target: str, key: PublicationKey, name: str) -> bool:
+        """Say whether records under a name stay though nothing asks for them now, because it may be wanted again.
+
+        So it is where a publication is refused, and where its source cannot say or is doubted. A registration that went
+        while Waypost was not running holds no name back from who took its place.
+        """
+        if (showing := self.showings.get((target, key))) is not None:
+            return bool(showing.refused)
+        compiled = self.matcher.compiled.get(key.registration)
+        if compiled is None:
+            return not self.complete and key.registration not in self.deleted
+        entry = next((entry for entry in compiled.entries if entry.name == key.entry), None)
+        if entry is None or not may_name(entry, compiled, key.service, self.near.get(key.service.source), name):
+            return False
+        fates = (self.fate(target, key, instance) for instance in self.targets[target].ledger.instances(key))
+        return any(cause is None for cause, _, _ in fates)
+
     # --- marks
 
     def changed(self, key: ServiceKey, instances: Collection[str] | None) -> None:
@@ -191,6 +208,8 @@ class Reconciler(World):
             for publication in target.ledger.by_service.get(key, ()):
                 if (target.name, publication) not in self.showings:
                     target.mark(publication, instances)
+                    for other in target.names.sharing(publication):  # what it held back may go on
+                        target.mark(other, None)
 
     def _mark_entry(self, showing: Showing) -> None:
         for place in self._by_registration[showing.compiled.key]:

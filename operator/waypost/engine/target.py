@@ -18,7 +18,7 @@ from waypost.model import PublicationKey
 if TYPE_CHECKING:
     from waypost.adapter import Fence, Sink
     from waypost.engine.plan import Step
-    from waypost.engine.policy import Cause, HoldCause, Policy
+    from waypost.engine.policy import Cause, HoldCause, Policy, Spent
     from waypost.engine.publish import Far
 
 __all__ = ["Condition", "Planned", "Target"]
@@ -69,6 +69,7 @@ class Target:
         ] = {}  # what a person should know: instance ("" for all) → reason
         self.account: dict[Pair, Cause] = {}  # whose a rewrite is, where not the source's: an edit, the target's loss
         self.leaving: dict[PublicationKey, int] = {}  # ready pairs whose withdrawal is on its way
+        self.unsure: list[tuple[Pair, Spent]] = []  # what was counted for withdrawals whose outcome is unknown
         self.planned: dict[Pair, Planned] = {}  # in DryRun and Paused: what would be done
         self.condition = Condition(ok=False, reason="Starting")
         self.wake = asyncio.Event()
@@ -118,6 +119,13 @@ class Target:
         back, self.kept_back = self.kept_back, {}
         for other, instances in back.items():
             self.mark(other, instances)
+
+    def refund_undone(self) -> None:
+        """Take back what withdrawals cost that did not happen; called when the ledger knows what became of them."""
+        for pair, spent in self.unsure:
+            if self.ledger.is_ready(*pair):
+                self.policy.refund(spent)
+        self.unsure.clear()
 
     def fail(self, reason: str, message: str, wall: float) -> None:
         """Say that the sink cannot be written to, and why."""

@@ -108,6 +108,7 @@ class Writer:
         self._in_flight = 0
         self._uncertain: dict[str, tuple[PublicationKey, str]] = {}
         self._refused: AdapterError | None = None
+        self._counted = False  # a rewriting was counted that is not kept yet
         self._backoff = Backoff(random, first=0.2, limit=30.0)
         self._hesitation = Backoff(random, first=0.01, limit=1.0)
         self._hesitate = 0.0  # seconds before the next batch: the target did not write, and asked to be sent it again
@@ -184,7 +185,8 @@ class Writer:
             if self._clock.monotonic() - began > SLICE_SECONDS:
                 await asyncio.sleep(0)
                 began = self._clock.monotonic()
-        if any(item.spent for item in items):
+        if self._counted or any(item.spent for item in items):
+            self._counted = False
             self._on_spent()
         return items
 
@@ -285,7 +287,7 @@ class Writer:
             target.leaving[step.key] = target.leaving.get(step.key, 0) + 1
             spent = target.policy.charge(now, step.key, step.cause, ready)
         elif step.changes:
-            target.policy.note_change(now, step.key, step.instance, step.cause)
+            self._counted |= target.policy.note_change(now, step.key, step.instance, step.cause)
         return [_Item(change, step, n == 0, spent if n == 0 else None) for n, change in enumerate(changes)]
 
     def _others_write(self, sharing: set[PublicationKey]) -> bool:
@@ -308,11 +310,12 @@ class Writer:
         target = self._target
         pair = (step.key, step.instance)
         cause = self._hold_cause(step)
-        decision = self._holds.decision(target.name, pair)
+        removal = step.withdraws or not step.puts
+        decision = self._holds.decision(target.name, pair, removal=removal)
         if decision == "Approve" or (cause is None and decision != "Reject"):
             self._holds.release(target.name, pair)
             return True
-        self._holds.wait(target.name, cause or "BudgetExceeded", pair, removal=not step.puts)
+        self._holds.wait(target.name, cause or "BudgetExceeded", pair, removal=removal)
         self._on_hold()
         return False
 
@@ -385,8 +388,11 @@ class Writer:
             if outcome.status == "applied":
                 self._settle_applied(item)
                 continue
-            if item.spent is not None and outcome.status != "unknown":
-                target.policy.refund(item.spent)
+            if item.spent is not None:
+                if outcome.status == "unknown":
+                    target.unsure.append(((step.key, step.instance), item.spent))
+                else:
+                    target.policy.refund(item.spent)
             if outcome.status == "superseded":
                 target.mark(step.key, (step.instance,))
             elif outcome.status == "unknown":
@@ -413,6 +419,8 @@ class Writer:
                     target.mark(other, (step.instance,))
         else:
             self._settle_drop(step.key, step.instance, change.key)
+        if (step.withdraws or change.record is None) and not target.ledger.is_ready(step.key, step.instance):
+            self._holds.withdrawn(target.name, (step.key, step.instance))
         target.account.pop((step.key, step.instance), None)
         target.written += 1
         self._ring.applied(target.name, step, change)
@@ -457,4 +465,5 @@ class Writer:
                     publication, target.ledger.put(publication, instance, Kept(key, seen.fingerprint, seen.ready))
                 )
             target.mark(publication, (instance,))
+        target.refund_undone()
         self._uncertain = {}

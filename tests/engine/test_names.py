@@ -1,0 +1,107 @@
+"""Who holds a name: the registration that has it keeps it, through swaps, restarts and outages of its source."""
+
+from pathlib import Path
+
+from tests.rig import Rig, registration, service, sink, source
+from waypost.testing.virtual import virtual_test
+
+
+@virtual_test
+async def test_two_registrations_may_swap_their_names_and_then_hold_what_they_took(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.memory["mem"].set(service("one", "a"), service("two", "b"))
+    rig.declare(registration("one", names=["n1"]), registration("two", names=["n2"]))
+    async with rig.running():
+        await rig.settle()
+        rig.declare(registration("one", names=["n2"]), registration("two", names=["n1"]))
+        await rig.settle()
+        assert rig.found() == ["n1/b", "n2/a"]
+        assert not rig.problems()
+        rig.declare(registration("one", names=["n2", "n1"]))  # who had it once has no claim to it
+        await rig.settle()
+        assert rig.found() == ["n1/b", "n2/a"]
+        assert rig.problems() == ["the name `n1` is held by registration default/two"]
+
+
+def contended(tmp_path: Path) -> Rig:
+    """Return a rig in which `one` of source mem is to have the name that `two` of source other wants as well."""
+    rig = Rig(tmp_path)
+    rig.declare(source("other"))
+    rig.memory["mem"].set(service("one", "a"))
+    rig.memory["other"].set(service("two", "b", source="other"))
+    rig.declare(registration("one", names=["web"]))
+    return rig
+
+
+@virtual_test
+async def test_a_name_is_held_through_a_restart_while_its_source_is_down(tmp_path: Path) -> None:
+    rig = contended(tmp_path)
+    async with rig.running():
+        await rig.settle()
+        rig.declare(registration("two", names=["web"], source="other"))
+        await rig.settle()
+        assert rig.found() == ["web/a"]
+    rig.memory["mem"].fail()
+    async with rig.running():
+        await rig.settle(60)
+        assert rig.found() == ["web/a"]
+        assert "the name `web` is held by registration default/one" in rig.problems()
+        rig.memory["mem"].recover()
+        await rig.settle(60)
+        assert rig.found() == ["web/a"]
+        rig.memory["mem"].delete(service("one").key)  # a fact: now the name is free
+        await rig.settle()
+        assert rig.found() == ["web/b"]
+
+
+@virtual_test
+async def test_a_name_is_held_while_its_source_is_not_declared_and_while_it_is_refused(tmp_path: Path) -> None:
+    rig = contended(tmp_path)
+    async with rig.running():
+        await rig.settle()
+        rig.declare(registration("two", names=["web"], source="other"))
+        await rig.settle()
+        rig.withdraw("sources", "mem")
+        await rig.settle(30)
+        assert rig.found() == ["web/a"]
+        rig.declare(source())
+        await rig.settle(30)
+        rig.declare(sink(grants=[{"namespaces": ["elsewhere"]}]))
+        await rig.settle(30)
+        rig.declare(sink())
+        await rig.settle(30)
+        assert rig.found() == ["web/a"]
+
+
+@virtual_test
+async def test_a_registration_that_cannot_have_the_name_any_more_holds_it_not_though_its_source_is_down(
+    tmp_path: Path,
+) -> None:
+    rig = contended(tmp_path)
+    async with rig.running():
+        await rig.settle()
+    rig.memory["mem"].fail()
+    rig.declare(registration("one", names=["{service}-old"]))
+    rig.declare(registration("two", names=["web"], source="other"))
+    async with rig.running():
+        await rig.settle(60)
+        assert "web/b" in rig.found()
+
+
+@virtual_test
+async def test_a_name_passes_on_without_a_gap_when_its_source_turns_out_to_have_nothing(tmp_path: Path) -> None:
+    rig = contended(tmp_path)
+    async with rig.running():
+        await rig.settle()
+    rig.memory["mem"].fail()
+    rig.memory["mem"].services.clear()
+    rig.declare(registration("two", names=["web"], source="other"))
+    async with rig.running() as engine:
+        await rig.settle(60)
+        assert rig.found() == ["web/a"]
+        rig.memory["mem"].recover()
+        for _ in range(4):
+            rig.memory["mem"].snapshot_now()
+            await rig.settle(200)
+        assert rig.found() == ["web/b"]
+        assert [change.action for change in engine.ring.since()] == ["added", "removed"]
