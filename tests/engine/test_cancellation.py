@@ -80,3 +80,62 @@ async def test_a_lost_term_ends_though_the_drift_fails_as_it_is_cancelled(tmp_pa
         rig.memory["mem"].set(service("web", "a", "b"))
         await rig.settle(5)
         assert rig.found() == ["web/a", "web/b"]
+
+
+async def failing_group(*_: Any) -> NoReturn:
+    """Fail as an adapter does that keeps tasks of its own, one of which has lost its connection."""
+
+    async def lose() -> None:
+        await asyncio.sleep(1)
+        raise AdapterError("connection reset")
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(lose())
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+    raise AssertionError
+
+
+@virtual_test
+async def test_a_drift_whose_own_tasks_fail_is_begun_again(tmp_path: Path) -> None:
+    rig = prepared(tmp_path)
+    begun: list[float] = []
+
+    async def drift(mark: Any) -> None:
+        begun.append(asyncio.get_running_loop().time())
+        await failing_group()
+
+    rig.on_sink = lambda sink: setattr(sink, "drift", drift)
+    async with rig.running():
+        await rig.settle(200)
+        rig.target().set("web/a", None)
+        await rig.settle(60)
+        assert rig.found() == ["web/a"], "what is lost meanwhile is found by a look after each failure"
+    assert len(begun) > 3
+
+
+@pytest.mark.parametrize("error", [AdapterError("reset"), RuntimeError("a bug")])
+def test_a_watch_whose_own_tasks_fail_is_begun_again(tmp_path: Path, error: Exception) -> None:
+    @virtual_test
+    async def scenario() -> None:
+        rig = prepared(tmp_path)
+        watch = rig.memory["mem"].watch
+
+        async def failing(out: Any) -> None:
+            async def lose() -> None:
+                await asyncio.sleep(5)
+                raise error
+
+            async with asyncio.TaskGroup() as group:
+                group.create_task(lose())
+                group.create_task(watch(out))
+
+        rig.memory["mem"].watch = failing  # type: ignore[method-assign]
+        async with rig.running():
+            await rig.settle(100)
+            rig.memory["mem"].set(service("web", "a", "b"))
+            await rig.settle(100)
+            assert rig.found() == ["web/a", "web/b"]
+
+    scenario()

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from waypost.engine.apart import apart
 from waypost.engine.budgets import SpentFile
 from waypost.engine.catalog import Loss, SourceView
 from waypost.engine.changes import Ring
@@ -23,7 +24,7 @@ from waypost.engine.paused import PausedFile
 from waypost.engine.policy import Policy, SinkSafety, SourceSafety
 from waypost.engine.publish import Far, Near
 from waypost.engine.reconcile import Reconciler
-from waypost.engine.supervise import RESYNC_SECONDS, SinkRunner, SourceRunner, still_wanted
+from waypost.engine.supervise import RESYNC_SECONDS, SinkRunner, SourceRunner
 from waypost.engine.target import Mode, Target
 from waypost.engine.writer import Writer
 from waypost.kit.cidrs import Allowed
@@ -230,9 +231,8 @@ class Engine:
         """Run one source or sink; whatever breaks in it breaks it alone, and is tried again."""
         while True:
             try:
-                await (self._run_source(name) if kind == "source" else self._run_sink(name))
+                await apart(self._run_source(name) if kind == "source" else self._run_sink(name))
             except Exception as error:
-                still_wanted()
                 log.exception("%s=%s error='it cannot be run'", kind, name)
                 self.warnings.setdefault((kind, name), {})["Broken"] = (
                     f"it cannot be run: {type(error).__name__}: {error}"
@@ -257,8 +257,8 @@ class Engine:
         if kind == "source":
             self.sources.pop(name, None)
             self.reconciler.near.pop(name, None)
-            self.reconciler.views.pop(name, None)
             self.reconciler.reconsider_source(name)
+            self.reconciler.views.pop(name, None)
             self._declared.pop(name, None)
         else:
             self.sinks.pop(name, None)
@@ -295,9 +295,6 @@ class Engine:
 
         def loaded() -> None:
             now = self._clock.monotonic()
-            if target.unsure:
-                target.refund_undone()
-                spent.save(target.policy)
             target.policy = Policy(target.policy.safety, self._source_safety)
             for key, shelf in target.ledger.shelves.items():
                 target.policy.own(now, key, 0, shelf.ready, settled=False)

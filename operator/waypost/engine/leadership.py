@@ -12,6 +12,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from waypost.adapter import AdapterError, Lost, Term
+from waypost.engine.apart import apart
 from waypost.kit.backoff import Backoff
 
 if TYPE_CHECKING:
@@ -74,15 +75,18 @@ class Leadership:
         backoff = Backoff(self._random, first=0.5, limit=10)
         while True:
             try:
-                async for event in self._elector.terms():
-                    self._take(event)
-                    backoff.reset()
+                await apart(self._follow(self._elector, backoff))
                 raise AdapterError("the elector's terms ended")
             except AdapterError as error:
                 log.warning("elector error=%r", str(error))
             except Exception:
                 log.exception("elector error='the adapter failed'")
             await self._clock.sleep(backoff.failed())
+
+    async def _follow(self, elector: Elector, backoff: Backoff) -> None:
+        async for event in elector.terms():
+            self._take(event)
+            backoff.reset()
 
     def _take(self, event: Term | Lost) -> None:
         if isinstance(event, Lost):

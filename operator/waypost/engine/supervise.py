@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from waypost.adapter import AdapterError, Fenced, NotClaimed, PermanentError
+from waypost.engine.apart import apart
 from waypost.engine.catalog import SourceChanges, SourceView
 from waypost.engine.ledger import Kept, Ledger, Look
 from waypost.engine.names import Names
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from waypost.engine.reconcile import Reconciler
     from waypost.engine.writer import Writer
 
-__all__ = ["SinkRunner", "SourceRunner", "still_wanted"]
+__all__ = ["SinkRunner", "SourceRunner"]
 
 SLICE_SECONDS = 0.002
 RESYNC_SECONDS = 300.0
@@ -57,27 +58,28 @@ class SourceRunner:
         """Open and watch until cancelled."""
         while True:
             try:
-                async with kind.open(config, context) as source:
-                    while True:
-                        await self._watch(source, context)
+                await apart(self._open(kind, config, context))
             except AdapterError as error:  # it could not even be opened
                 await self._pause(error, 0.0, context)
             except Exception as error:
-                still_wanted()
                 log.exception("source=%s error='the adapter failed'", self.view.name)
                 await self._pause(AdapterError(f"the adapter failed: {type(error).__name__}"), 0.0, context)
+
+    async def _open(self, kind: AdapterType[Any], config: object, context: Context) -> None:
+        async with kind.open(config, context) as source:
+            while True:
+                await self._watch(source, context)
 
     async def _watch(self, source: Source, context: Context) -> None:
         began = self._clock.monotonic()
         changes = SourceChanges(self.view, self._on_suspect)
         error: AdapterError
         try:
-            await source.watch(changes)
+            await apart(source.watch(changes))
             error = AdapterError("the adapter's watch ended, which it must not")
         except AdapterError as raised:
             error = raised
         except Exception as raised:
-            still_wanted()
             log.exception("source=%s error='the adapter failed'", self.view.name)
             error = AdapterError(f"the adapter failed: {type(_first(raised)).__name__}: {_first(raised)}")
         finally:
@@ -90,7 +92,6 @@ class SourceRunner:
             self.condition = Condition(ok=True, reason="Watching", since=self._clock.wall())
 
     async def _pause(self, error: AdapterError, worked: float, context: Context | None) -> None:
-        still_wanted()
         delay = self._backoff.failed(worked)
         if isinstance(error, PermanentError):
             delay = max(delay, 5.0)
@@ -139,17 +140,19 @@ class SinkRunner:
         """Open and serve term after term until cancelled."""
         while True:
             try:
-                async with kind.open(config, context) as sink:
-                    self._target.sink = sink
-                    await self._serve(sink, context)
+                await apart(self._open(kind, config, context))
             except AdapterError as error:
                 await self._pause(error, 0.0, context)
             except Exception as error:
-                still_wanted()
                 log.exception("sink=%s error='the adapter failed'", self._target.name)
                 await self._pause(AdapterError(f"the adapter failed: {type(error).__name__}"), 0.0, context)
             finally:
                 self._target.loaded = False
+
+    async def _open(self, kind: AdapterType[Any], config: object, context: Context) -> None:
+        async with kind.open(config, context) as sink:
+            self._target.sink = sink
+            await self._serve(sink, context)
 
     async def _serve(self, sink: Sink, context: Context) -> None:
         target = self._target
@@ -166,10 +169,7 @@ class SinkRunner:
             began = self._clock.monotonic()
             failed: BaseException | None = None
             try:
-                if writes:
-                    target.fence = await self._claim(sink, context, past)
-                await self._load(sink)
-                await self._session(sink, number)
+                await apart(self._serve_term(sink, context, past, number))
                 past, number = 0, number - 1  # the term ended; it may be held again
             except* Fenced as group:
                 error = _first(group)
@@ -187,9 +187,14 @@ class SinkRunner:
                 if not writes or number != self._fenced_term:  # what came beside `Fenced` claims nothing again
                     number -= 1
                     failed = _first(group)
-            still_wanted()
             if failed is not None:
                 await self._pause(failed, self._clock.monotonic() - began, context)
+
+    async def _serve_term(self, sink: Sink, context: Context, past: int, number: int) -> None:
+        if self._target.mode == "Apply":
+            self._target.fence = await self._claim(sink, context, past)
+        await self._load(sink)
+        await self._session(sink, number)
 
     async def _claim(self, sink: Sink, context: Context, past: int) -> Any:
         fence = await sink.claim(context.environment, context.owner, past)
@@ -263,12 +268,11 @@ class SinkRunner:
                     await target.look_due.wait()
             target.look_due.clear()
             try:
-                await self._look(sink)
+                await apart(self._look(sink))
                 backoff.reset()
             except (Fenced, NotClaimed):
                 raise
             except AdapterError as error:
-                still_wanted()
                 delay = backoff.failed()
                 log.warning("sink=%s resync_error=%r retry_seconds=%.1f", target.name, str(error), delay)
                 await self._clock.sleep(delay)
@@ -316,19 +320,21 @@ class SinkRunner:
                 keys.clear()
                 await self._check(sink, batch)
 
+        async def follow() -> None:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(check())
+                await sink.drift(mark)
+                raise AdapterError("the adapter's drift ended, which it must not")
+
         while True:
             try:
-                async with asyncio.TaskGroup() as group:
-                    group.create_task(check())
-                    await sink.drift(mark)
-                    raise AdapterError("the adapter's drift ended, which it must not")
+                await apart(follow())
             except* AdapterError as group_error:
                 delay = backoff.failed()
                 log.info("sink=%s drift_error=%r retry_seconds=%.1f", target.name, str(_first(group_error)), delay)
             except* Exception:
                 delay = backoff.failed()
                 log.exception("sink=%s drift_error='the adapter failed'", target.name)
-            still_wanted()
             await self._clock.sleep(delay)
             target.look_due.set()  # what was changed meanwhile went unseen
 
@@ -366,7 +372,6 @@ class SinkRunner:
             self._target.policy.own(self._clock.monotonic(), key, ready - delta, delta, settled=False)
 
     async def _pause(self, error: BaseException, worked: float, context: Context) -> None:
-        still_wanted()
         delay = self._backoff.failed(worked)
         if isinstance(error, PermanentError):
             delay = max(delay, 5.0)
@@ -374,16 +379,6 @@ class SinkRunner:
         self._target.fail(reason, str(error), self._clock.wall())
         log.warning("sink=%s error=%r retry_seconds=%.1f", self._target.name, str(error), delay)
         await _sleep_or_rotated(self._clock, delay, context)
-
-
-def still_wanted() -> None:
-    """Raise the cancellation that an adapter's failure on its way out has covered up.
-
-    A TaskGroup whose child fails as it is cancelled raises the failure alone.
-    """
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
 
 
 async def _sleep_or_rotated(clock: Clock, seconds: float, context: Context | None) -> None:
