@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -64,16 +63,8 @@ class Scene:
         clock = LoopClock() if real else VirtualClock()
         probe = None if real else self.network
         overlay = self.overlay = HealthOverlay(clock, Random(0), RecordedMetrics(), probe=probe, most=64)
-        async with self.rig.running(overlay=overlay) as engine:
-            overlay.attach(engine.reconciler)
-            task = asyncio.ensure_future(overlay.run())
-            try:
-                yield self.rig
-                assert not task.done()
-            finally:
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
+        async with self.rig.running(overlay=overlay):
+            yield self.rig
 
     def counts_are_right(self) -> None:
         for watch in self.overlay.watches.values():
@@ -412,9 +403,8 @@ async def test_a_suspect_is_checked_at_once(tmp_path: Path) -> None:
     async with scene.running() as rig:
         await rig.settle(60)
         scene.network.down = {"a"}
-        scene.overlay.suspect(ServiceKey("mem", "", "web"), "a", "a client could not connect")
-        scene.overlay.suspect(ServiceKey("mem", "", "web"), "nobody", "a client could not connect")
-        scene.overlay.suspect(ServiceKey("mem", "", "nothing"), "a", "a client could not connect")
+        for name, who in (("web", "a"), ("web", "nobody"), ("nothing", "a")):
+            rig.memory["mem"].suspect(ServiceKey("mem", "", name), who, "a client could not connect")
         await rig.settle(2)
         assert rig.found() == ["web/b", "web/c"]
 
