@@ -257,8 +257,8 @@ class Engine:
         if kind == "source":
             self.sources.pop(name, None)
             self.reconciler.near.pop(name, None)
-            self.reconciler.reconsider_source(name)
             self.reconciler.views.pop(name, None)
+            self.reconciler.reconsider_source(name)
             self._declared.pop(name, None)
         else:
             self.sinks.pop(name, None)
@@ -295,6 +295,9 @@ class Engine:
 
         def loaded() -> None:
             now = self._clock.monotonic()
+            if target.unsure:
+                target.refund_undone()
+                spent.save(target.policy)
             target.policy = Policy(target.policy.safety, self._source_safety)
             for key, shelf in target.ledger.shelves.items():
                 target.policy.own(now, key, 0, shelf.ready, settled=False)
