@@ -6,8 +6,8 @@ A list of networks, and never by accident this machine, its link or a metadata s
 from __future__ import annotations
 
 import ipaddress
+import socket
 from collections.abc import Iterable
-from functools import lru_cache
 
 __all__ = ["Allowed"]
 
@@ -33,30 +33,58 @@ _NEVER_BY_DEFAULT = tuple(
 class Allowed:
     """The networks that a resource's `allowedCIDRs` names.
 
-    With none: all but loopback, link-local, multicast and metadata addresses.
-
-    A network that is named is allowed, whatever it is: naming 127.0.0.0/8 is how a test allows loopback.
+    With none: all but loopback, link-local, multicast and metadata addresses. A network that is named is allowed,
+    whatever it is: naming 127.0.0.0/8 is how a test allows loopback.
     """
 
     def __init__(self, cidrs: Iterable[str] = ()) -> None:
         """Raise ValueError for what is no network."""
         self.networks = tuple(ipaddress.ip_network(cidr) for cidr in cidrs)
-        self.refusal = lru_cache(maxsize=4096)(self._refusal)
+        self._allowed = _ranges(self.networks)
 
-    def _refusal(self, address: str) -> str | None:
+    def __eq__(self, other: object) -> bool:
+        """Say whether both allow the same."""
+        return isinstance(other, Allowed) and self.networks == other.networks
+
+    def __hash__(self) -> int:
+        """Return the same for what is equal."""
+        return hash(self.networks)
+
+    def refusal(self, address: str) -> str | None:
+        """Say why an address may not be registered or contacted; None where it may.
+
+        A host name is refused only where it is this machine by name: where it leads is checked when it is resolved.
+        """
+        version = 6 if ":" in address else 4
         try:
-            ip = ipaddress.ip_address(address)
-        except ValueError:
+            number = int.from_bytes(socket.inet_pton(_FAMILIES[version], address), "big")
+        except (OSError, ValueError):
+            if version == 6:
+                return f"{address} is no IPv6 address in plain form (no zone, no brackets)"
             if address.rstrip(".").lower().endswith("localhost"):
                 return f"{address} is this machine; allowedCIDRs cannot allow a name"
-            return None  # a host name: checked where it is resolved
-        if any(ip.version == network.version and ip in network for network in self.networks):
             return None
+        for low, high in self._allowed[version]:
+            if low <= number <= high:
+                return None
         if self.networks:
             return f"{address} is in none of allowedCIDRs ({', '.join(map(str, self.networks))})"
-        if any(ip.version == network.version and ip in network for network in _NEVER_BY_DEFAULT):
-            return (
-                f"{address} is a loopback, link-local, multicast or metadata address; "
-                "name its network in allowedCIDRs to allow it"
-            )
+        for low, high in _NEVER[version]:
+            if low <= number <= high:
+                return (
+                    f"{address} is a loopback, link-local, multicast or metadata address; "
+                    "name its network in allowedCIDRs to allow it"
+                )
         return None
+
+
+def _ranges(networks: Iterable[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> dict[int, list[tuple[int, int]]]:
+    """Return the first and last address of each network, by version: integers compare faster than objects."""
+    found: dict[int, list[tuple[int, int]]] = {4: [], 6: []}
+    for network in networks:
+        found[network.version].append((int(network.network_address), int(network.broadcast_address)))
+    return found
+
+
+_FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
+_NEVER = _ranges(_NEVER_BY_DEFAULT)
