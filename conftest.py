@@ -9,10 +9,12 @@ pytest_plugins = ["testbed.pytest_plugin"]
 # Whole processes, again and again: `make test-fast` leaves them to `make test`.
 SLOW = (
     "tests/cli/test_asking.py",
+    "tests/cli/test_once.py",
     "tests/cli/test_plugin.py",
     "tests/cli/test_run.py",
     "tests/demo/test_demo.py",
     "tests/docs/test_adapters.py",
+    "tests/docs/test_cli.py",
     "tests/testing/test_conformance_catches.py",
 )
 
