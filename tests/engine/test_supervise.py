@@ -383,3 +383,50 @@ async def test_credentials_that_cannot_be_followed_stop_nobody(tmp_path: Path, m
         rig.sinks["out"].down = None
         await rig.settle(60)
         assert rig.found() == ["web/a", "web/b"]
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"), [(AdapterError("no route"), "Unreachable"), (PermanentError("token revoked"), "Refused")]
+)
+def test_a_sink_that_goes_while_nothing_is_to_be_written_says_so_and_recovers(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, error: AdapterError, reason: str
+) -> None:
+    @virtual_test
+    async def scenario() -> None:
+        rig = prepared(tmp_path)
+        async with rig.running() as engine:
+            await rig.settle()
+            target = engine.reconciler.targets["out"]
+            assert target.condition.reason == "Writing"
+            writes = len(rig.target().log)
+
+            rig.sinks["out"].down = error
+            rig.sinks["out"].cut_drift(error)
+            await asyncio.sleep(5)
+            assert (target.condition.ok, target.condition.reason) == (False, reason)
+            assert str(error) in target.condition.message
+            await asyncio.sleep(600)
+            told = [r for r in caplog.records if r.levelname == "WARNING" and str(error) in r.getMessage()]
+            assert len(told) == 1, "it is news once, not at each try"
+
+            rig.sinks["out"].down = None
+            await asyncio.sleep(70)
+            assert target.condition.reason == "Writing"
+            assert len(rig.target().log) == writes
+
+    scenario()
+
+
+def test_a_sink_without_drift_that_goes_is_noticed_at_the_next_look(tmp_path: Path) -> None:
+    @virtual_test
+    async def scenario() -> None:
+        rig = prepared(tmp_path)
+        rig.resync_seconds = 60
+        rig.on_sink = lambda made: setattr(made, "drift", lambda _mark: asyncio.Event().wait())
+        async with rig.running() as engine:
+            await rig.settle()
+            rig.sinks["out"].down = AdapterError("no route")
+            await asyncio.sleep(70)
+            assert engine.reconciler.targets["out"].condition.reason == "Unreachable"
+
+    scenario()

@@ -89,6 +89,8 @@ class SourceRunner:
     def _noted(self) -> None:
         if not self.condition.ok:
             self._backoff.reset()
+            if self.condition.message:
+                log.info("source=%s state=Watching", self.view.name)
             self.condition = Condition(ok=True, reason="Watching", since=self._clock.wall())
 
     async def _pause(self, error: AdapterError, worked: float, context: Context | None) -> None:
@@ -97,8 +99,9 @@ class SourceRunner:
             delay = max(delay, 5.0)
         reason = "Refused" if isinstance(error, PermanentError) else "Unreachable"
         since = self._clock.wall() if self.condition.ok or not self.condition.since else self.condition.since
+        level = logging.DEBUG if self.condition.message == str(error) else logging.WARNING  # news once, not each try
         self.condition = Condition(ok=False, reason=reason, message=str(error), since=since)
-        log.warning("source=%s error=%r retry_seconds=%.1f", self.view.name, str(error), delay)
+        log.log(level, "source=%s error=%r retry_seconds=%.1f", self.view.name, str(error), delay)
         await _sleep_or_rotated(self._clock, delay, context)
 
 
@@ -252,14 +255,16 @@ class SinkRunner:
             [key for name, key in reconciler.showings if name == target.name] + list(target.ledger.shelves)
         )
         target.loaded = True
-        target.condition = Condition(
-            ok=True, reason="Writing" if target.mode == "Apply" else target.mode, since=self._clock.wall()
-        )
+        target.condition = target.well(self._clock.wall())
         target.wake.set()
 
     async def _resync(self, sink: Sink) -> None:
-        """Look at everything again, from time to time and after an outage; a look that fails proves nothing."""
+        """Look at everything again, from time to time and after an outage; a look that fails proves nothing.
+
+        It is also how a target that is gone is noticed while nothing is to be written.
+        """
         target = self._target
+        unread: Condition | None = None  # what was said of the last look, if it failed
         backoff = Backoff(self._random, first=1.0, limit=60.0)
         while True:
             jitter = self._random.uniform(0.9, 1.1)
@@ -270,11 +275,16 @@ class SinkRunner:
             try:
                 await apart(self._look(sink))
                 backoff.reset()
+                if unread is not None and target.condition is unread:  # else a write has said how it stands since
+                    target.condition = target.well(self._clock.wall())
+                    log.info("sink=%s state=%s", target.name, target.condition.reason)
+                unread = None
             except (Fenced, NotClaimed):
                 raise
             except AdapterError as error:
                 delay = backoff.failed()
-                log.warning("sink=%s resync_error=%r retry_seconds=%.1f", target.name, str(error), delay)
+                self._fail(error, "resync_error", delay)
+                unread = target.condition
                 await self._clock.sleep(delay)
                 target.look_due.set()
 
@@ -304,6 +314,7 @@ class SinkRunner:
         backoff = Backoff(self._random, first=0.5, limit=60.0)
         keys: set[str] = set()
         news = asyncio.Event()
+        told = ""
 
         def mark(changed: Any) -> None:
             if changed is None:
@@ -327,13 +338,16 @@ class SinkRunner:
                 raise AdapterError("the adapter's drift ended, which it must not")
 
         while True:
+            began, delay = self._clock.monotonic(), 1.0
             try:
                 await apart(follow())
             except* AdapterError as group_error:
-                delay = backoff.failed()
-                log.info("sink=%s drift_error=%r retry_seconds=%.1f", target.name, str(_first(group_error)), delay)
+                delay = backoff.failed(self._clock.monotonic() - began)
+                level = logging.DEBUG if str(_first(group_error)) == told else logging.INFO
+                told = str(_first(group_error))
+                log.log(level, "sink=%s drift_error=%r retry_seconds=%.1f", target.name, told, delay)
             except* Exception:
-                delay = backoff.failed()
+                delay = backoff.failed(self._clock.monotonic() - began)
                 log.exception("sink=%s drift_error='the adapter failed'", target.name)
             await self._clock.sleep(delay)
             target.look_due.set()  # what was changed meanwhile went unseen
@@ -375,10 +389,15 @@ class SinkRunner:
         delay = self._backoff.failed(worked)
         if isinstance(error, PermanentError):
             delay = max(delay, 5.0)
-        reason = "Refused" if isinstance(error, PermanentError) else "Unreachable"
-        self._target.fail(reason, str(error), self._clock.wall())
-        log.warning("sink=%s error=%r retry_seconds=%.1f", self._target.name, str(error), delay)
+        self._fail(error, "error", delay)
         await _sleep_or_rotated(self._clock, delay, context)
+
+    def _fail(self, error: BaseException, what: str, delay: float) -> None:
+        """Say that the sink cannot be read or written; log it where that is news."""
+        reason = "Refused" if isinstance(error, PermanentError) else "Unreachable"
+        news = self._target.fail(reason, str(error), self._clock.wall())
+        level = logging.WARNING if news else logging.DEBUG
+        log.log(level, "sink=%s %s=%r retry_seconds=%.1f", self._target.name, what, str(error), delay)
 
 
 async def _sleep_or_rotated(clock: Clock, seconds: float, context: Context | None) -> None:

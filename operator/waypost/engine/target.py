@@ -127,11 +127,17 @@ class Target:
                 self.policy.refund(spent)
         self.unsure.clear()
 
-    def fail(self, reason: str, message: str, wall: float) -> None:
-        """Say that the sink cannot be written to, and why."""
-        if self.condition.ok or self.condition.reason != reason or self.condition.message != message:
-            since = wall if self.condition.ok else self.condition.since
-            self.condition = Condition(ok=False, reason=reason, message=message, since=since)
+    def fail(self, reason: str, message: str, wall: float) -> bool:
+        """Say that the sink cannot be read or written, and why; return whether that is news."""
+        if not self.condition.ok and self.condition.reason == reason and self.condition.message == message:
+            return False
+        since = wall if self.condition.ok else self.condition.since
+        self.condition = Condition(ok=False, reason=reason, message=message, since=since)
+        return True
+
+    def well(self, wall: float) -> Condition:
+        """Return the condition of a sink that is read, and written where its mode says so."""
+        return Condition(ok=True, reason="Writing" if self.mode == "Apply" else self.mode, since=wall)
 
     def recover(self, wall: float) -> None:
         """Say that the sink is written to again; a look at all of it is due after an outage."""

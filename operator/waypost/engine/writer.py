@@ -150,8 +150,9 @@ class Writer:
         error, self._refused = self._refused, None
         permanent = isinstance(error, PermanentError)
         delay = self._backoff.failed()
-        self._target.fail("Refused" if permanent else "Unreachable", str(error), self._clock.wall())
-        log.warning("sink=%s error=%r retry_seconds=%.1f", self._target.name, str(error), delay)
+        news = self._target.fail("Refused" if permanent else "Unreachable", str(error), self._clock.wall())
+        level = logging.WARNING if news else logging.DEBUG
+        log.log(level, "sink=%s error=%r retry_seconds=%.1f", self._target.name, str(error), delay)
         await self._clock.sleep(delay)
         self._target.wake.set()
 
