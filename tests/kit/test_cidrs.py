@@ -8,10 +8,24 @@ from hypothesis import strategies as st
 
 from waypost.kit.cidrs import Allowed
 
-REFUSED = """
-    127.0.0.1 127.9.9.9 0.0.0.0 169.254.169.254 224.0.0.1 255.255.255.255 ::1 :: fe80::1 ff02::1 fd00:ec2::254
-    ::ffff:127.0.0.1 fe80::1%eth0 localhost a.localhost. LOCALHOST
-""".split()
+REFUSED = [
+    "127.0.0.1",
+    "127.9.9.9",
+    "0.0.0.0",
+    "169.254.169.254",
+    "224.0.0.1",
+    "255.255.255.255",
+    "::1",
+    "::",
+    "fe80::1",
+    "ff02::1",
+    "fd00:ec2::254",
+    "::ffff:127.0.0.1",
+    "fe80::1%eth0",
+    "localhost",
+    "a.localhost.",
+    "LOCALHOST",
+]
 ALLOWED = ["10.0.0.7", "192.168.1.1", "8.8.8.8", "2001:db8::1", "fd00::1", "web.example.com", "localhost.net"]
 
 
