@@ -33,7 +33,7 @@ def consul_instance(entry: dict[str, Any]) -> dict[str, Any]:
         "node": entry["Node"]["Node"],
         "node_meta": entry["Node"].get("Meta") or {},
         "address": service["Address"] or entry["Node"]["Address"],
-        "port": service["Port"],
+        "port": service.get("Port", 0),  # Consul leaves a 0 out
         "tags": sorted(service["Tags"] or []),
         "meta": service.get("Meta") or {},
         "weights": service.get("Weights") or {},

@@ -207,10 +207,10 @@ class EtcdDriver(Driver):
         """Everything that was ever written to or deleted from this test's records, from etcd's own log."""
         put = {"key": _b64(f"{self.prefix}/.end"), "value": ""}
         last = int((await self.server.call("kv/put", put))["header"]["revision"])
-        events = await asyncio.to_thread(self._read_log, last)
+        events = await asyncio.to_thread(self._read_log, last, await self.server.headers())
         return [event for event in events if self._is_record(event.key)]
 
-    def _read_log(self, last: int) -> list[Event]:
+    def _read_log(self, last: int, headers: Mapping[str, str]) -> list[Event]:
         """Watch from the test's beginning up to a revision that is known to be there."""
         parts = urlsplit(self.server.endpoint)
         connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=20)
@@ -218,7 +218,7 @@ class EtcdDriver(Driver):
         events: list[Event] = []
         try:
             body = json.dumps({"create_request": {**asked, "start_revision": str(self._began + 1)}})
-            connection.request("POST", "/v3/watch", body)
+            connection.request("POST", "/v3/watch", body, dict(headers))
             with connection.getresponse() as answer:
                 while not events or events[-1].revision < last:
                     events += _events(json.loads(answer.readline())["result"])
@@ -300,12 +300,12 @@ class ConsulDriver(Driver):
         shown = {key: value for key, value in service.items() if not key.endswith("Index")}
         return Kept(
             name=self.plain(name),
-            instance=unquote(service["ID"].rpartition(":")[2]),
+            instance=unquote(meta.get("waypost-instance") or service["ID"].rpartition(":")[2]),
             key=f"{entry['Node']['Node']}/{service['ID']}",
             owner=unquote(meta.get("waypost-owner", "")),
             registration=unquote(meta.get("waypost-registration", "")),
             host=service["Address"],
-            port=service["Port"],
+            port=service.get("Port"),
             ready=all(each["Status"] == "passing" for each in checks),
             weight=service["Weights"]["Passing"],
             metadata={k: v for k, v in meta.items() if not k.startswith("waypost-")},

@@ -119,11 +119,14 @@ class Etcd(Server):
 
     async def call(self, path: str, body: Mapping[str, object]) -> Any:
         """A call of etcd's JSON gateway, as root: `await etcd.call("kv/range", {"key": …})`, keys in base64."""
-        headers = {}
-        if self._auth:
-            answer = await self._call("auth/authenticate", {"name": "root", "password": ROOT_PASSWORD})
-            headers["Authorization"] = answer.json()["token"]
-        return (await self._call(path, body, headers)).json()
+        return (await self._call(path, body, await self.headers())).json()
+
+    async def headers(self) -> dict[str, str]:
+        """What a request of root's to the JSON gateway needs: empty without `auth`."""
+        if not self._auth:
+            return {}
+        answer = await self._call("auth/authenticate", {"name": "root", "password": ROOT_PASSWORD})
+        return {"Authorization": answer.json()["token"]}
 
     async def put(self, key: str, value: str) -> None:
         """Write one key."""

@@ -1,0 +1,143 @@
+"""Mesos as it is, four targets at once, one folder of manifests, one process: all agree, read back by others' programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from testbed import witness
+from testbed.ports import free_port
+from testbed.servers import Consul, Etcd, MesosCluster
+from testbed.servers.framework import Task
+from testbed.web import request
+from tests.real.process import Waypost, document
+from tests.real_rig import ENVIRONMENT, ConsulDriver, EtcdDriver, wipe
+
+Places = set[tuple[str, int]]
+
+
+class Everything:
+    """The four targets, and what each says about a name."""
+
+    def __init__(self, etcd: EtcdDriver, consul: ConsulDriver, waypost: Waypost) -> None:
+        self.etcd, self.consul = etcd, consul
+        self.waypost = waypost
+        self.registry_port, self.dns_port = free_port(), free_port()
+
+    def declare(self, mesos: MesosCluster) -> None:
+        """Write the manifests."""
+        common = {"environment": ENVIRONMENT}
+        source = {"type": "mesos", "config": {"masters": [mesos.url], "pollSeconds": 1}, "allowedCIDRs": ["127.0.0.0/8"]}
+        sinks = {
+            "etcd": {"config": self.etcd.config(), "ownerID": self.etcd.owner()},
+            "consul": {"config": self.consul.config(), "ownerID": self.consul.owner()},
+            "registry": {"config": {"listen": f"127.0.0.1:{self.registry_port}"}, "ownerID": "all"},
+            "dns_server": {"config": {"listen": f"127.0.0.1:{self.dns_port}"}, "ownerID": "all"},
+        }
+        self.waypost.write("source.yaml", document("ServiceSource", "mesos", **source, **common))
+        self.waypost.write(
+            "sinks.yaml",
+            *(document("ServiceSink", kind.replace("_", "-"), type=kind, **spec, **common) for kind, spec in sinks.items()),
+        )
+        names = {name.replace("_", "-"): "{service}" for name in sinks}
+        names["consul"] = names["etcd"] = f"{{service}}{self.consul.suffix}"
+        entries = [{"name": name, "sinkRef": {"name": name}, "names": [given]} for name, given in names.items()]
+        chosen = {"name": "all", "sourceRef": {"name": "mesos"}, "selector": {"services": ["web", "api"]}}
+        more: dict[str, Any] = {"ports": [{"name": "http", "match": {"index": 0}}], "metadata": {"v": "{label:v|'1'}"}}
+        chosen["addresses"] = {"types": ["Host"]}
+        registration = document("ServiceRegistration", "shop", "shop", sources=[chosen], sinks=entries, **more)
+        self.waypost.write("shop.yaml", registration)
+
+    async def told(self, name: str) -> dict[str, Places]:
+        """What others' programs read about a name in each target."""
+        suffixed = name + self.consul.suffix
+        found = await witness.consul_services(self.consul.server.address, name=suffixed)
+        in_etcd = await self.etcd.witness()
+        answer = await witness.dig("127.0.0.1", self.dns_port, f"{name}.shop.{ENVIRONMENT}.waypost.test.", "SRV", tcp=True)
+        return {
+            "consul": {(each["address"], each["port"]) for each in found.get(suffixed, [])},
+            "etcd": {place for key, place in in_etcd.items() if key.startswith(f"{suffixed}/")},
+            "registry": await self.registry(name),
+            "dns": {await self.resolved(line) for line in answer.data},
+        }
+
+    async def registry(self, name: str) -> Places:
+        url = f"http://127.0.0.1:{self.registry_port}/services/{name}?namespace=shop&environment={ENVIRONMENT}"
+        answer = await request("GET", url)
+        if answer.status == 404:
+            return set()
+        return {(each["Host"], int(each["Port"])) for each in answer.expect().json()["Instances"]}
+
+    async def resolved(self, srv: str) -> tuple[str, int]:
+        """Where a line of SRV leads."""
+        _, _, port, target = srv.split()
+        answer = await witness.dig("127.0.0.1", self.dns_port, target, "A")
+        (address,) = answer.data
+        return address, int(port)
+
+    async def agree(self, name: str, tasks: list[Task]) -> None:
+        """Wait until every target says exactly these tasks."""
+        wanted = {(task.host, task.ports[0]) for task in tasks}
+
+        async def right() -> bool:
+            return await self.registry(name) == wanted  # the quick one first
+
+        await self.waypost.until(right, f"{name} is {wanted}")
+        seen: dict[str, Places] = {}
+
+        async def all_right() -> bool:
+            seen.update(await self.told(name))
+            return all(places == wanted for places in seen.values())
+
+        try:
+            await self.waypost.until(all_right, "all targets agree")
+        except AssertionError as error:
+            raise AssertionError(f"wanted {wanted}, told {seen}; {error}") from None
+
+
+@pytest.mark.server("mesos", "etcd", "consul", "witness", "dig")
+async def test_four_targets_follow_one_mesos(mesos: MesosCluster, etcd: Etcd, consul: Consul, tmp_path: Path) -> None:
+    await wipe(consul)
+    async with (
+        Waypost(tmp_path) as waypost,
+        mesos.framework("alpha") as alpha,
+        mesos.framework("beta") as beta,
+    ):
+        everything = Everything(await EtcdDriver.made(etcd), ConsulDriver(consul), waypost)
+        everything.etcd.suffix = ""
+        everything.declare(mesos)
+        one, two = (agent.host for agent in mesos.agents[:2])
+        web = await alpha.launch("web", 3, agent=one)
+        other = await beta.launch("web", 2, agent=two, labels={"v": "2"})  # the same name in another framework
+        api = await beta.launch("api", 1, agent=two)
+        await waypost.start()
+        await everything.agree("web", web + other)
+        await everything.agree("api", api)
+        tasks = await witness.mesos_tasks(mesos.address)
+        running = [task for task in tasks if task["state"] == "TASK_RUNNING"]
+        assert len([task for task in running if task["name"] == "web"]) == 5, "Mesos itself says so"
+
+        await alpha.kill(web[0])
+        await everything.agree("web", web[1:] + other)
+        before = await everything.consul.revision()
+        created = {kept.key: kept.created for kept in await everything.etcd.records()}
+        await waypost.kill9()
+        await waypost.start()
+        await waypost.settled()
+        assert await everything.consul.revision() == before, "a restart writes nothing"
+        assert {kept.key: kept.created for kept in await everything.etcd.records()} == created
+
+        web += await alpha.launch("web", 1, agent=one)
+        await beta.kill(other[0])
+        await everything.agree("web", web[1:] + other[1:])
+        await everything.agree("api", api)
+        status = await waypost.status()
+        assert not status["holds"]
+        assert all(sink["condition"]["ok"] and not sink["failed"] for sink in status["sinks"])
+        await waypost.stop()
+        left = await everything.etcd.witness()
+        assert len(left) == 5, "what is registered stays when Waypost ends"
+    await everything.etcd.lose()
+    await everything.consul.lose()
