@@ -10,7 +10,7 @@ import asyncio
 import logging
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,14 @@ from waypost.testing.target import owner_of
 SERVICES = ["web", "api", "db"]
 OWNER = "me"
 WINDOW = 600.0
+
+
+def _accepts(_: Change) -> Outcome | None:
+    return None
+
+
+def _refuses(part: str) -> Callable[[Change], Outcome | None]:
+    return lambda change: Outcome("invalid", "no") if change.record is not None and part in change.key else None
 
 
 class Judge(SharedTarget):
@@ -54,6 +62,7 @@ class Watched(MemorySink):
             self.touching[key] += 1
             if self.touching[key] > 1:
                 self.life.violated(f"two batches in flight touch {key}")
+        self.life.sent(change.key for change in batch)
         try:
             return await super().apply(batch, fence)
         finally:
@@ -97,6 +106,7 @@ class Life:
         self.approved = 0
         self.foreign: dict[str, bytes] = {}
         self.epoch = 0
+        self.known: dict[str, set[str]] = {}
         self.names = {name: name for name in SERVICES}
         self.alive: list[AsyncExitStack | None] = [None for _ in self.rigs]
         self.electors: list[ScriptedElector] = []
@@ -141,9 +151,9 @@ class Life:
             self.violated(f"{key} was written in epoch {fence.epoch}, after {self.epoch}")
         self.epoch = max(self.epoch, fence.epoch)
         before, after = self._ready(old), self._ready(new)
-        for whose, delta in ((old, -before), (new, after)):
-            if delta and whose is not None:
-                self._count(whose, delta)
+        for content, delta in ((old, -before), (new, after)):
+            if delta and before != after and content is not None:  # else it went from one publication to another
+                self._count(content, delta)
         if old is None or after or not before:
             return
         whose = owner_of(old)
@@ -152,15 +162,17 @@ class Life:
         if registered is None or whose.registration in self.edited:
             return
         known = self.rig.memory[whose.service.source].services.get(whose.service)
-        if not self._leader_knows(whose.service.source):
+        if whose.service.source not in self.known[key]:
             self.violated(f"{key} was withdrawn without a complete view of {whose.service.source}")
         present = known is not None and any(i.id == whose.instance and i.readiness == "ready" for i in known.instances)
         if present and (whose.service, whose.instance) not in self.gone:
             self.violated(f"{key} was withdrawn, though its source never said that it was gone")
 
-    def _leader_knows(self, name: str) -> bool:
-        views = [rig.engine.reconciler.views.get(name) for rig in self.rigs if rig.engine is not None]
-        return any(view is not None and view.complete and not view.frozen for view in views)
+    def sent(self, keys: Iterable[str]) -> None:
+        """Take note that a write is sent, and of which sources a complete view is had; it may come late."""
+        views = [view for rig in self.rigs if rig.engine for view in rig.engine.reconciler.views.values()]
+        complete = {view.name for view in views if view.complete and not view.frozen}
+        self.known.update(dict.fromkeys(keys, complete))
 
     @staticmethod
     def _ready(content: bytes | None) -> int:
@@ -333,11 +345,7 @@ class Life:
             self.story.append(f"    {what}")
             made.observe_breaks = 2 if what == "breaks" else None
             bad = self.random.choice(SERVICES)
-            made.refuse = (
-                (lambda c: Outcome("invalid", "no") if c.record is not None and f"/{bad}1" in c.key else None)
-                if what == "refuses"
-                else (lambda _: None)
-            )
+            made.refuse = _refuses(f"/{bad}1") if what == "refuses" else _accepts
             made.latency = self.random.choice([0.5, 3.0]) if what == "slow" else 0.0
             if what == "cut":
                 made.cut_drift()
@@ -424,7 +432,9 @@ class Life:
 
     async def live(self, steps: int) -> None:
         errors = Errors()
-        logging.getLogger("waypost").addHandler(errors)
+        log = logging.getLogger("waypost")
+        log.addHandler(errors)
+        log.propagate = False  # thousands of errors, all of them meant
         self.target.backup = None  # type: ignore[attr-defined]
         actions: list[tuple[int, Callable[[], Any]]] = [
             (12, self.fact), (8, self.quietly), (3, self.removed), (6, self.read), (2, self.lies),
@@ -449,38 +459,16 @@ class Life:
             await self._end()
             assert not errors.found, "\n".join([*errors.found, *self.story])
         finally:
-            logging.getLogger("waypost").removeHandler(errors)
+            log.removeHandler(errors)
+            log.propagate = True
             for n in range(len(self.rigs)):
                 await self._kill(n)
 
     async def _end(self) -> None:
         """Stop all faults, let a person approve everything, and compare with what a fresh engine makes."""
         self.story.append("--- faults stop")
-        for memory in self.rig.memory.values():
-            memory.recover()
-            memory.read_seconds = 0
-            memory.snapshot_now()
-        for key, known in list(self.rig.memory["mem"].services.items()):
-            ready = tuple(i for i in known.instances if i.readiness not in {"unknown", "draining"})
-            self._lost(key, ready)
-            self.rig.memory["mem"].set(msgspec.structs.replace(known, instances=ready))
-        self.down.clear()
-        for made in self.sinks():
-            made.down, made.observe_breaks, made.latency, made.refuse = None, None, 0.0, lambda _: None
-            made.faults.clear()
-        self.everywhere(source("mem"), sink())
-        for name in SERVICES:
-            self.edited.add(f"default/new-{name}")
-            for rig in self.rigs:
-                rig.declare(self.registered(name))
-                rig.withdraw("registrations", f"default/new-{name}")
-        for elector in self.electors:
-            elector.go_on()
-        for elector in self.electors[1:]:
-            elector.lose()
-        if self.electors:
-            self.term += 1
-            self.electors[0].win(1e9, number=self.term)
+        self._end_faults()
+        self._end_settings()
         for _ in range(8):
             for _ in range(4):
                 for memory in self.rig.memory.values():
@@ -495,6 +483,14 @@ class Life:
         self.check()
         wanted = await self._wanted()
         story = "\n".join(self.story)
+        kept = self.target.owned(OWNER).keys() - wanted.keys()
+        refused = sum(map(len, self.rig.engine.reconciler.targets["out"].failed.values()))
+        assert len(kept) <= refused, f"{kept} stay for {refused} writes that were refused\n{story}"
+        foreign, self.foreign = self.foreign, {}
+        for key in foreign:
+            self.target.set(key, None)
+        await asyncio.sleep(300)
+        wanted = await self._wanted()
         found = self.target.owned(OWNER)
         problems = self.rig.problems()
         assert sorted(found) == sorted(wanted), f"{problems}\n{story}"
@@ -513,3 +509,32 @@ class Life:
         async with fresh.running():
             await fresh.settle(60)
         return fresh.target().owned(OWNER)
+
+    def _end_faults(self) -> None:
+        for memory in self.rig.memory.values():
+            memory.recover()
+            memory.read_seconds = 0
+            memory.snapshot_now()
+        for key, known in list(self.rig.memory["mem"].services.items()):
+            ready = tuple(i for i in known.instances if i.readiness not in {"unknown", "draining"})
+            self._lost(key, ready)
+            self.rig.memory["mem"].set(msgspec.structs.replace(known, instances=ready))
+        self.down.clear()
+        for made in self.sinks():
+            made.down, made.observe_breaks, made.latency, made.refuse = None, None, 0.0, _accepts
+            made.faults.clear()
+
+    def _end_settings(self) -> None:
+        self.everywhere(source("mem"), sink())
+        for name in SERVICES:
+            self.edited.add(f"default/new-{name}")
+            for rig in self.rigs:
+                rig.declare(self.registered(name))
+                rig.withdraw("registrations", f"default/new-{name}")
+        for elector in self.electors:
+            elector.go_on()
+        for elector in self.electors[1:]:
+            elector.lose()
+        if self.electors:
+            self.term += 1
+            self.electors[0].win(1e9, number=self.term)

@@ -388,7 +388,7 @@ class Engine:
                 pass
             self._timer.clear()
             self.reconciler.tick()
-            for hold in self.holds.show(self._owned):
+            for hold in self.holds.show(self._owned, self._planned):
                 log.warning(
                     "hold=%s sink=%s cause=%s removals=%d changes=%d of=%d",
                     hold.name,
@@ -404,6 +404,10 @@ class Engine:
                 for name in waits:
                     if name in targets:
                         targets[name].mark_pairs(self.holds.waiting(name))
+
+    def _planned(self, sink: str, source: str) -> bool:
+        target, view = self.reconciler.targets.get(sink), self.reconciler.views.get(source)
+        return target is not None and target.settled and (view is None or view.complete)
 
     def _owned(self, sink: str) -> int:
         target = self.reconciler.targets.get(sink)

@@ -139,12 +139,20 @@ class Holds:
 
     # --- as people see them
 
-    def show(self, of: Callable[[str], int]) -> list[Hold]:
+    def show(
+        self, of: Callable[[str], int], planned: Callable[[str, str], bool] = lambda _sink, _source: True
+    ) -> list[Hold]:
         """Bring the holds in line with what waits; return those that are new.
 
-        `of(sink)` is how many pairs the sink owns.
+        `of(sink)` is how many pairs the sink owns. `planned(sink, source)` says whether all that could wait has been
+        asked for: until then a hold from before a restart is shown as it was.
         """
         now = self._wall()
+        for group, name in list(self._shown.items()):
+            hold = self.holds.get(name)
+            if group not in self._waiting and hold is not None and planned(group[0], group[2]):
+                self._forget(hold)
+                del self._shown[group]
         for hold in [h for h in self.holds.values() if h.expired(now)]:
             self._forget(hold)
         new = []

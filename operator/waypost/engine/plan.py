@@ -160,9 +160,10 @@ def _show(world: World, target: Target, showing: Showing, shown: Sequence[Publis
         kept = target.ledger.kept(key, name)
         mine = [record for record in records.get(name, ()) if record.name not in conflicts]
         taken = _taken(world, target, sharing, name) if sharing else {}
+        clash = next((taken[record.key] for record in mine if record.key in taken), None)
         if name in invalid:
             target.set_problem(key, name, invalid[name])
-        elif clash := next((taken[record.key] for record in mine if record.key in taken), None):
+        elif clash:
             target.set_problem(key, name, f"its record would be the same as that of {clash}")
             mine = [record for record in mine if record.key not in taken]
         elif conflicts:
@@ -173,7 +174,11 @@ def _show(world: World, target: Target, showing: Showing, shown: Sequence[Publis
         spec = showing.compiled.registration.spec
         step = diff(key, name, kept, mine, may_remove=may_remove and spec.sync_policy == "Sync")
         if step is not None and spec.sync_policy == "CreateOnly":
-            step = msgspec.structs.replace(step, puts=tuple(p for p in step.puts if p.create), changes=False)
+            step = msgspec.structs.replace(step, puts=tuple(p for p in step.puts if p.create), withdraws=False, changes=False)
+        if name not in invalid and (step is None or not step.puts):  # it is as it should be, whatever was refused
+            target.clear_failed(key, name)
+            if not conflicts and not clash:
+                target.clear_problem(key, name)
         if step is not None and (step.puts or step.removals):
             yield msgspec.structs.replace(step, cause=target.account.get((key, name), step.cause))
         else:
@@ -249,5 +254,6 @@ def diff(
     removals = tuple(have) if may_remove else ()
     if not puts and not removals:
         return None
-    withdraws = any(k.ready for k in kept) and not any(record.ready for record in records)
-    return Step(key, instance, tuple(puts), removals, withdraws and may_remove, changes)
+    stays = any(record.ready for record in records) or (not may_remove and any(k.ready for k in have.values()))
+    withdraws = any(k.ready for k in kept) and not stays
+    return Step(key, instance, tuple(puts), removals, withdraws, changes)

@@ -131,6 +131,9 @@ class Policy:
             return None
         for scope in self._charged(key, cause):
             budget = self._budget(scope)
+            if scope and scope[0] == "source":  # its manifest may have been edited meanwhile
+                safety = self._source_safety(scope[1])
+                budget.percent, budget.minimum = safety.max_loss_percent, safety.min_loss
             if budget.used + 1 > budget.limit(now):
                 return "BudgetExceeded"
         return None

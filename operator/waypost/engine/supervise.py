@@ -372,8 +372,13 @@ class SinkRunner:
         if delta is None:
             return False
         self._own(key, delta)
-        self._target.names.found(key, observed.name)
+        target = self._target
+        target.names.found(key, observed.name)
         self._lost(key, observed.instance)
+        for other in target.names.sharing(key):  # a record that was another publication's, as far as was known
+            if any(kept.key == observed.key for kept in target.ledger.kept(other, observed.instance)):
+                self._own(other, target.ledger.drop(other, observed.instance, observed.key))
+                self._lost(other, observed.instance)
         return True
 
     def _lost(self, key: PublicationKey, instance: str) -> None:
