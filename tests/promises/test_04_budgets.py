@@ -299,3 +299,22 @@ async def test_withdrawals_whose_outcome_is_unknown_and_that_were_not_done_cost_
         await rig.settle(5)
         assert len(rig.found()) == 70
         assert not engine.holds.holds
+
+
+@virtual_test
+async def test_an_approval_of_the_future_is_none(tmp_path: Path) -> None:
+    rig = full(tmp_path)
+    async with rig.running() as engine:
+        await started(rig)
+        rig.memory["mem"].set(service("web", *NAMES[40:]))
+        await rig.settle(15)
+        (hold,) = engine.holds.holds.values()
+        rig.memory["mem"].set(service("web", *NAMES))
+        rig.clock.jump(1e8)  # a clock that is wrong, while a person decides
+        engine.decide(hold.name, "Approve", "CHG-1")
+        await rig.settle(5)
+        rig.clock.jump(-1e8)
+        await rig.settle(2000)
+        rig.memory["mem"].set(service("web", *NAMES[40:]))
+        await rig.settle(30)
+        assert len(rig.found()) == 70

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.rig import Rig, registration, service, sink, source
 from waypost.testing.virtual import virtual_test
 
@@ -95,3 +97,35 @@ async def test_a_source_that_is_believed_is_believed_even_where_a_grant_is_broke
         rig.memory["mem"].set(service("web", "b"))
         await rig.settle(60)
         assert rig.found() == ["web/b"]
+
+
+@pytest.mark.parametrize("former", ["still declared", "gone"])
+@virtual_test
+async def test_another_sink_for_the_same_place_takes_nothing_for_left_over(tmp_path: Path, former: str) -> None:
+    rig = whole(tmp_path)
+    async with rig.running():
+        await rig.settle()
+        rig.targets["renamed"] = rig.targets["out"]
+        rig.declare(sink("renamed"))
+        if former == "gone":
+            rig.withdraw("sinks", "out")
+        await rig.settle(3600)
+        assert rig.found() == ["web/a", "web/b"]
+        rig.withdraw("sinks", "out")
+        rig.declare(registration("web", entry={"name": "out", "sinkRef": {"name": "renamed"}}))
+        rig.memory["mem"].set(service("web", "a"))  # the registration follows: now it may
+        await rig.settle()
+        assert rig.found() == ["web/a"]
+        assert len(rig.target().log) == 3
+
+
+@virtual_test
+async def test_an_entry_that_is_moved_to_another_sink_leaves_the_former(tmp_path: Path) -> None:
+    rig = whole(tmp_path)
+    rig.declare(sink("other", owner="another"))
+    async with rig.running():
+        await rig.settle()
+        rig.declare(registration("web", entry={"name": "out", "sinkRef": {"name": "other"}}))
+        await rig.settle()
+        assert rig.found("other") == ["web/a", "web/b"]
+        assert not rig.found()

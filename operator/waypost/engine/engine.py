@@ -201,6 +201,7 @@ class Engine:
             safety.max_removal_percent, safety.min_removals, safety.max_change_percent, safety.window_seconds
         )
         target = Target(name, far, self._mode(sink), Policy(limits, self._source_safety))
+        target.place = (spec.type, spec.owner_id, sink.decoded_config)
         self.reconciler.targets[name] = target
 
     def _mode(self, sink: ServiceSink) -> Mode:

@@ -30,6 +30,7 @@ Decision = Literal["", "Approve", "Reject"]
 log = logging.getLogger(__name__)
 
 REPLACE_SECONDS = 10.0
+CLOCK_SECONDS = 60.0  # a clock that is set back by no more than this is a clock that is being put right
 SAMPLE = 10
 
 
@@ -53,8 +54,10 @@ class Hold(msgspec.Struct):
     expires_seconds: int = 900
 
     def expired(self, wall: float) -> bool:
-        """Say whether the decision no longer holds."""
-        return self.decided_time is not None and wall >= self.decided_time + self.expires_seconds
+        """Say whether the decision no longer holds: its time is over, or the clock was set back before it."""
+        if self.decided_time is None:
+            return False
+        return not self.decided_time - CLOCK_SECONDS <= wall < self.decided_time + self.expires_seconds
 
 
 def pair_hash(pair: Pair, *, removal: bool) -> str:

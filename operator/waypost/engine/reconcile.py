@@ -133,6 +133,8 @@ class Reconciler(World):
         rules = [rule for rule in compiled.sources if rule.source == key.service.source]
         if not rules:
             return "edit", None, "its registration no longer names the source"
+        if reason := self._entry_moved(target, compiled, key.entry):
+            return None, None, reason
         if not any(entry.name == key.entry and entry.sink == target for entry in compiled.entries):
             return "edit", None, "its registration no longer has the entry"
         view = self.views.get(key.service.source)
@@ -148,6 +150,21 @@ class Reconciler(World):
         if absence is Absence.INFERRED:
             return "inferred", None, absence.value
         return "edit", None, "its registration no longer selects the service"
+
+    def _entry_moved(self, target: str, compiled: Compiled, name: str) -> str:
+        """Say why a record in this sink, of an entry for another one, is not known to be left over; "" where it is.
+
+        A sink that was renamed before the registrations were, or declared twice, finds the records of the other.
+        """
+        sink = next((entry.sink for entry in compiled.entries if entry.name == name), target)
+        if sink == target:
+            return ""
+        other = self.targets.get(sink)
+        if other is None:
+            return f"its entry names sink {sink}, which is not declared"
+        if other.place is not None and other.place == self.targets[target].place:
+            return f"its entry names sink {sink}, which writes to the same place under the same ownerID"
+        return ""
 
     def keeps(self, target: str, key: PublicationKey, name: str) -> bool:
         """Say whether records under a name stay though nothing asks for them now, because it may be wanted again.

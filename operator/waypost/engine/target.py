@@ -54,6 +54,7 @@ class Target:
         self.far = far
         self.mode = mode
         self.policy = policy
+        self.place: object = None  # type, ownerID and config: two sinks of one place find the same records
         self.sink: Sink | None = None
         self.fence: Fence | None = None
         self.loaded = False  # observed in whole, in this term
