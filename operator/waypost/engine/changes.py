@@ -12,7 +12,7 @@ import msgspec
 
 if TYPE_CHECKING:
     from waypost.adapter import Change, Outcome
-    from waypost.engine.plan import Step
+    from waypost.engine.step import Step
 
 __all__ = ["Changed", "Ring"]
 

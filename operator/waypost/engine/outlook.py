@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from waypost.engine.plan import Step, plan
+from waypost.engine.plan import plan
+from waypost.engine.step import Step
 from waypost.engine.target import Planned
 
 if TYPE_CHECKING:

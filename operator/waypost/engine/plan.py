@@ -14,6 +14,7 @@ import msgspec
 
 from waypost.adapter import Change, InvalidRecord, Record, fingerprint
 from waypost.engine.publish import Withheld, present
+from waypost.engine.step import Step
 from waypost.model import PublicationKey, PublishedInstance
 
 if TYPE_CHECKING:
@@ -23,25 +24,7 @@ if TYPE_CHECKING:
     from waypost.engine.target import Target
     from waypost.model import Instance
 
-__all__ = ["Step", "World", "diff", "plan"]
-
-
-class Step(msgspec.Struct, frozen=True):
-    """What to do for one instance: `puts` first; `removals` (keys) when those are acknowledged.
-
-    `withdraws`: it is ready in the sink and will not be after the whole step. `changes`: a ready record is rewritten in
-    place. `hold`: a cause for which a person must be asked, whatever the budgets say.
-    """
-
-    key: PublicationKey
-    instance: str
-    puts: tuple[Change, ...] = ()
-    removals: tuple[str, ...] = ()
-    withdraws: bool = False
-    changes: bool = False
-    cause: Cause = "source"
-    hold: HoldCause | None = None
-    reason: str = ""
+__all__ = ["World", "diff", "plan"]
 
 
 class World:
