@@ -376,6 +376,9 @@ class Sink(Protocol):
     A sink that can be watched may also have `async def drift(self, mark: Callable[[Iterable[str] | None], None]) ->
     None`: it runs until cancelled or raises, and marks the keys that others may have changed (None: anything). Our own
     writes may be marked too.
+
+    A sink whose consumers ask for a name in a namespace, so that one name in two namespaces is two, has `namespaced =
+    True`. Otherwise a name has one holder in the whole sink.
     """
 
     limits: Limits

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.rig import Rig, registration, service, sink, source
 from waypost.testing.virtual import virtual_test
 
@@ -105,3 +107,35 @@ async def test_a_name_passes_on_without_a_gap_when_its_source_turns_out_to_have_
             await rig.settle(200)
         assert rig.found() == ["web/b"]
         assert [change.action for change in engine.ring.since()] == ["added", "removed"]
+
+
+@pytest.mark.parametrize("namespaced", [True, False])
+def test_one_name_in_two_namespaces_is_two_where_the_sink_keeps_them_apart(tmp_path: Path, namespaced: bool) -> None:
+    @virtual_test
+    async def scenario() -> None:
+        rig = Rig(tmp_path)
+        rig.on_sink = lambda made: setattr(made, "namespaced", namespaced)
+        rig.memory["mem"].set(service("one", "a"), service("two", "b"), service("three", "c"))
+        rig.declare(
+            registration("one", names=["web"], namespace="shop"), registration("two", names=["web"], namespace="team")
+        )
+        for _ in range(2):  # the second time with records that are there already
+            async with rig.running():
+                await rig.settle()
+                assert rig.found() == (["web/a", "web/b"] if namespaced else ["web/a"])
+                assert rig.problems() == ([] if namespaced else ["the name `web` is held by registration shop/one"])
+        if not namespaced:
+            return
+        rig.declare(registration("three", names=["web"], namespace="team"))
+        async with rig.running():
+            await rig.settle()
+            assert rig.found() == ["web/a", "web/b"]
+            assert rig.problems() == ["the name `web` is held by registration team/two"]
+            rig.withdraw("registrations", "shop/one")
+            await rig.settle()
+            assert rig.found() == ["web/b"], "what leaves in one namespace passes nothing on in another"
+            rig.withdraw("registrations", "team/two")
+            await rig.settle(10)
+            assert rig.found() == ["web/c"]
+
+    scenario()

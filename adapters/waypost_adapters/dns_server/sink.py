@@ -51,6 +51,7 @@ class DnsServerSink:
     """The sink. `listening` is where it answers; `feed` the process behind it."""
 
     limits = Limits(records=256, bytes=1_000_000, in_flight=4)
+    namespaced = True
 
     def __init__(self, context: Context, zone: str, ttl: int, store: Store, feed: Feed, listening: Listen) -> None:
         self._context = context

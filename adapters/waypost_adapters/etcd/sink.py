@@ -47,6 +47,7 @@ class EtcdSink:
     """Implements `waypost.adapter.Sink` and `drift`."""
 
     limits = Limits(records=126, bytes=800_000, in_flight=8)
+    namespaced = True
 
     def __init__(self, config: EtcdConfig, context: Context, client: Client) -> None:
         """Keep what is needed; nothing is sent."""

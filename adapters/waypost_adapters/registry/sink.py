@@ -44,6 +44,7 @@ class RegistrySink:
     """
 
     limits = Limits(records=256, bytes=1_000_000, in_flight=4)
+    namespaced = True
 
     def __init__(self, context: Context, registry: Registry, published: Published) -> None:
         self._context = context

@@ -1,5 +1,7 @@
 """Who holds which name in one sink. Among registrations of one installation a name has one holder: who has it keeps it.
 
+Where the sink keeps namespaces apart, each has names of its own.
+
 A name passes on only when its holder wants it no more, and as long as that cannot be known (its source has not been
 read, or what it publishes is refused) its records hold it. The holder's leftovers under it then wait for the new
 holder's writes (the writer asks `sharing`), so that a renamed registration never leaves a gap.
@@ -13,6 +15,8 @@ from waypost.model import PublicationKey
 
 __all__ = ["Names"]
 
+Place = tuple[str, str]  # a namespace ("" where the sink keeps none apart) and a name in it
+
 
 class Names:
     """The names of one sink. `above(name)` are the names that cannot stand together with it (see adapter.Sink).
@@ -21,16 +25,21 @@ class Names:
     """
 
     def __init__(
-        self, above: Callable[[str], Sequence[str]], keeps: Callable[[PublicationKey, str], bool] = lambda *_: False
+        self,
+        above: Callable[[str], Sequence[str]],
+        keeps: Callable[[PublicationKey, str], bool] = lambda *_: False,
+        *,
+        namespaced: bool = False,
     ) -> None:
         """Begin with no name held."""
         self._above = above
         self._keeps = keeps
+        self._namespaced = namespaced
         self.wanted: dict[PublicationKey, frozenset[str]] = {}
         self.left: dict[PublicationKey, set[str]] = {}  # names of records whose publication may be gone
-        self._under: dict[str, set[PublicationKey]] = {}
-        self._holder: dict[str, str] = {}
-        self._beneath: dict[str, set[str]] = {}
+        self._under: dict[Place, set[PublicationKey]] = {}
+        self._holder: dict[Place, str] = {}
+        self._beneath: dict[Place, set[str]] = {}
 
     def want(self, key: PublicationKey, names: Iterable[str]) -> set[PublicationKey]:
         """Let a publication want these names, in place of former ones.
@@ -49,7 +58,7 @@ class Names:
         for name in old - new:
             affected |= self._leave(key, name)
         for name in new - old:
-            self._under.setdefault(name, set()).add(key)
+            self._under.setdefault(self._place(name, key.registration), set()).add(key)
             self._take(name, key.registration)
         return affected
 
@@ -59,10 +68,12 @@ class Names:
         Its registration has it, unless another already does.
         """
         if name:
+            place = self._place(name, key.registration)
             self.left.setdefault(key, set()).add(name)
-            self._under.setdefault(name, set()).add(key)
-            if name not in self._holder:
-                self._hold(name, key.registration)
+            self._under.setdefault(place, set()).add(key)
+            self._note(name, key.registration)
+            if place not in self._holder and self._blocked(name, key.registration) is None:
+                self._holder[place] = key.registration
 
     def emptied(self, key: PublicationKey) -> set[PublicationKey]:
         """Take note that no record of the publication is left.
@@ -79,64 +90,82 @@ class Names:
         """Say who stands in the way of a publication under a name; None where nobody does."""
         if (holder := self._take(name, key.registration)) != key.registration:
             return f"the name `{name}` is held by registration {holder}"
-        for other in (*self._above(name), *self._beneath.get(name, ())):
-            if other in self._holder and other != name:
-                return (
-                    f"the names `{name}` and `{other}` cannot stand together in this sink, "
-                    f"and registration {self._holder[other]} holds `{other}`"
-                )
-        return None
+        if (other := self._blocked(name, key.registration)) is None:
+            return None
+        holds = self._holder[self._place(other, key.registration)]
+        return (
+            f"the names `{name}` and `{other}` cannot stand together in this sink, "
+            f"and registration {holds} holds `{other}`"
+        )
 
     def sharing(self, key: PublicationKey) -> set[PublicationKey]:
         """Return the other publications that stand under a name of this one."""
         names = self.wanted.get(key, frozenset()) | self.left.get(key, set())
-        found = {other for name in names for other in self._under.get(name, ())}
+        found = {other for name in names for other in self._under.get(self._place(name, key.registration), ())}
         found.discard(key)
         return found
 
-    def holders(self) -> dict[str, str]:
-        """Return the registration that holds each name."""
-        return dict(self._holder)
+    def _place(self, name: str, registration: str) -> Place:
+        return (registration.partition("/")[0] if self._namespaced else "", name)
 
     def _take(self, name: str, registration: str) -> str:
         """Let a registration that wants a name have it, unless another holds it; return who has it."""
-        holder = self._holder.get(name)
+        holder = self._holder.get(self._place(name, registration))
         if holder is not None and (holder == registration or self._claims(holder, name)):
             return holder
-        self._hold(name, registration)
+        self._note(name, registration)
+        if holder is not None or self._blocked(name, registration) is None:
+            self._holder[self._place(name, registration)] = registration
         return registration
+
+    def _blocked(self, name: str, registration: str) -> str | None:
+        """Return a name that is held and cannot stand together with this one."""
+        for other in (*self._above(name), *self._beneath.get(self._place(name, registration), ())):
+            if other != name and self._place(other, registration) in self._holder:
+                return other
+        return None
 
     def _claims(self, registration: str, name: str) -> bool:
         return self._wants(registration, name) or any(
             key.registration == registration and name in self.left.get(key, ()) and self._keeps(key, name)
-            for key in self._under.get(name, ())
+            for key in self._under.get(self._place(name, registration), ())
         )
 
     def _wants(self, registration: str, name: str) -> bool:
         return any(
-            key.registration == registration and name in self.wanted.get(key, ()) for key in self._under.get(name, ())
+            key.registration == registration and name in self.wanted.get(key, ())
+            for key in self._under.get(self._place(name, registration), ())
         )
 
-    def _hold(self, name: str, registration: str) -> None:
-        self._holder[name] = registration
+    def _note(self, name: str, registration: str) -> None:
         for other in self._above(name):
-            self._beneath.setdefault(other, set()).add(name)
+            self._beneath.setdefault(self._place(other, registration), set()).add(name)
 
     def _leave(self, key: PublicationKey, name: str) -> set[PublicationKey]:
-        under = self._under.get(name, set())
+        place = self._place(name, key.registration)
+        under = self._under.get(place, set())
         if name not in self.left.get(key, ()):
             under.discard(key)
-        holder = self._holder.get(name)
+        holder = self._holder.get(place)
         if holder is not None and not self._claims(holder, name):
             claimants = sorted({other.registration for other in under if name in self.wanted.get(other, ())})
             if claimants:
-                self._holder[name] = claimants[0]
+                self._holder[place] = claimants[0]
             elif not under:
-                del self._holder[name]
-                self._under.pop(name, None)
-                for other in self._above(name):
-                    self._beneath.get(other, set()).discard(name)
-        return set(under)
+                del self._holder[place]
+        affected = set(under)
+        if place not in self._holder:  # what could not stand together with it may be had now
+            for other in (*self._above(name), *self._beneath.get(place, ())):
+                affected |= self._under.get(self._place(other, key.registration), set())
+        if not under:
+            self._under.pop(place, None)
+            for other in self._above(name):
+                above = self._place(other, key.registration)
+                if (beneath := self._beneath.get(above)) is not None:
+                    beneath.discard(name)
+                    if not beneath:
+                        del self._beneath[above]
+        return affected
 
     def reset(self, wanted: Iterable[tuple[PublicationKey, Collection[str]]]) -> None:
         """Begin anew, with what records hold.
@@ -152,5 +181,5 @@ class Names:
         self.wanted = {key: names for key, names in want.items() if names}  # all, before any is asked who holds
         for key in sorted(self.wanted):
             for name in sorted(self.wanted[key]):
-                self._under.setdefault(name, set()).add(key)
+                self._under.setdefault(self._place(name, key.registration), set()).add(key)
                 self._take(name, key.registration)

@@ -227,7 +227,11 @@ class SinkRunner:
         target, reconciler = self._target, self._reconciler
         target.loaded = False
         target.ledger = Ledger()
-        target.names = Names(sink.above, lambda key, name: reconciler.keeps(target.name, key, name))
+        target.names = Names(
+            sink.above,
+            lambda key, name: reconciler.keeps(target.name, key, name),
+            namespaced=getattr(sink, "namespaced", False),
+        )
         target.failed.clear()
         target.problems.clear()
         target.leaving.clear()
