@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from tests.rig import Rig, registration, service
+from tests.rig import Rig, instance, registration, service
 from waypost.adapter import AdapterError
 from waypost.testing.virtual import virtual_test
 
@@ -102,7 +103,6 @@ async def test_a_service_listed_with_no_instances_is_a_fact(tmp_path: Path) -> N
 
 @virtual_test
 async def test_instances_on_unknown_nodes_stay_until_a_snapshot_no_longer_names_the_node(tmp_path: Path) -> None:
-    from tests.rig import instance
 
     rig = Rig(tmp_path)
     on = [instance(f"a{n}", node="n1") for n in range(3)] + [instance("b", node="n2")]
@@ -136,3 +136,32 @@ def test_a_small_loss_in_a_snapshot_is_believed_at_once(tmp_path: Path, lost: in
             assert len(rig.found()) == 20 - lost
 
     scenario()
+
+
+@virtual_test
+async def test_instances_that_only_records_name_outlast_unknown_nodes_however_long(tmp_path: Path) -> None:
+    """A source and Waypost start again at once, and a node takes longer to come back than `emptySeconds`."""
+    rig = Rig(tmp_path)
+    everything = service("web", *(instance(f"i{n}", node=f"n{n % 2}") for n in range(20)))
+    rig.memory["mem"].set(everything)
+    rig.declare(registration("web"))
+    async with rig.running():
+        await rig.settle()
+        assert len(rig.found()) == 20
+    half = msgspec.structs.replace(everything, instances=tuple(i for i in everything.instances if i.node == "n0"))
+    rig.memory["mem"].set(half)
+    rig.memory["mem"].unknown_nodes("n1")
+    async with rig.running():
+        for _ in range(60):
+            rig.memory["mem"].snapshot_now()
+            await rig.settle(10)
+        assert len(rig.found()) == 20
+        rig.memory["mem"].unknown_nodes()
+        for _ in range(20):  # now it is absent as anything else: doubted first, and believed in time
+            rig.memory["mem"].snapshot_now()
+            await rig.settle(10)
+            assert len(rig.found()) == 20
+        for _ in range(70):
+            rig.memory["mem"].snapshot_now()
+            await rig.settle(10)
+        assert len(rig.found()) < 20

@@ -218,6 +218,10 @@ class SourceView:
             return
         now = self._now()
         for key, doubted in list(self.doubt.items()):
+            if self.unknown_nodes:  # what only a record names may live there: its doubt begins when all nodes are known
+                known = self.services.get(key)
+                there = known.instances if known is not None else {}
+                doubted.update((i, (now, self.reads)) for i in doubted.keys() - there.keys())
             sure = {
                 i
                 for i, (since, read) in doubted.items()
