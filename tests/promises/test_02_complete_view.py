@@ -103,7 +103,6 @@ async def test_a_service_listed_with_no_instances_is_a_fact(tmp_path: Path) -> N
 
 @virtual_test
 async def test_instances_on_unknown_nodes_stay_until_a_snapshot_no_longer_names_the_node(tmp_path: Path) -> None:
-
     rig = Rig(tmp_path)
     on = [instance(f"a{n}", node="n1") for n in range(3)] + [instance("b", node="n2")]
     rig.memory["mem"].set(service("web", *on))
