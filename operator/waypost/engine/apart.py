@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-__all__ = ["apart"]
+__all__ = ["apart", "first_of"]
 
 T = TypeVar("T")
 
@@ -38,3 +38,10 @@ async def apart(work: Coroutine[Any, Any, T]) -> T:
     if task.cancelled():
         raise RuntimeError("it was cancelled, which nobody had asked for")
     return task.result()
+
+
+def first_of(error: BaseException) -> Any:
+    """Return the first error of a group, however deep; an error that is none is itself."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

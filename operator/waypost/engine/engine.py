@@ -19,12 +19,13 @@ from waypost.engine.changes import Ring
 from waypost.engine.context import AdapterContext, Declared, FileCredentials
 from waypost.engine.holds import Holds
 from waypost.engine.leadership import Leadership
+from waypost.engine.observe import RESYNC_SECONDS
 from waypost.engine.overlay import HealthOverlay
 from waypost.engine.paused import PausedFile
 from waypost.engine.policy import Policy, SinkSafety, SourceSafety
 from waypost.engine.publish import Far, Near
 from waypost.engine.reconcile import Reconciler
-from waypost.engine.supervise import RESYNC_SECONDS, SinkRunner, SourceRunner
+from waypost.engine.supervise import SinkRunner, SourceRunner
 from waypost.engine.target import Mode, Target
 from waypost.engine.writer import Writer
 from waypost.kit.cidrs import Allowed
@@ -425,13 +426,17 @@ class Engine:
         return hold
 
     def set_paused(self, name: str, paused: bool) -> None:  # noqa: FBT001 - what is wanted, not how
-        """Pause a sink (nothing is read or written) or let it go on; kept across restarts. KeyError: there is none."""
+        """Pause a sink (nothing is read or written) or let it go on; kept across restarts.
+
+        KeyError: there is none. OSError: it cannot be kept, and does not happen.
+        """
         if self.settings is None or name not in self.settings.sinks:
             raise KeyError(name)
         if paused == (name in self.paused):
             return
-        self.paused ^= {name}
-        PausedFile(self._state_dir).save(self.paused)
+        wanted = self.paused ^ {name}
+        PausedFile(self._state_dir).save(wanted)  # first: what cannot be kept does not happen
+        self.paused = wanted
         log.warning("sink=%s paused=%s", name, paused)
         self._again.add(name)
         self._changed.set()

@@ -9,31 +9,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from waypost.adapter import AdapterError, Fenced, NotClaimed, PermanentError
-from waypost.engine.apart import apart
+from waypost.engine.apart import apart, first_of
 from waypost.engine.catalog import SourceChanges, SourceView
-from waypost.engine.ledger import Kept, Ledger, Look
-from waypost.engine.names import Names
+from waypost.engine.observe import RESYNC_SECONDS, Observer
 from waypost.engine.target import Condition, Target
 from waypost.kit.backoff import Backoff
-from waypost.model import PublicationKey
 
 if TYPE_CHECKING:
     from random import Random
 
-    from waypost.adapter import AdapterType, Clock, Context, Observed, Sink, Source
+    from waypost.adapter import AdapterType, Clock, Context, Sink, Source
     from waypost.engine.leadership import Leadership
     from waypost.engine.reconcile import Reconciler
     from waypost.engine.writer import Writer
 
 __all__ = ["SinkRunner", "SourceRunner"]
-
-SLICE_SECONDS = 0.002
-RESYNC_SECONDS = 300.0
 
 _FENCED = "another installation with this ownerID has claimed the sink; this process writes nothing more to it"
 
@@ -81,7 +75,7 @@ class SourceRunner:
             error = raised
         except Exception as raised:
             log.exception("source=%s error='the adapter failed'", self.view.name)
-            error = AdapterError(f"the adapter failed: {type(_first(raised)).__name__}: {_first(raised)}")
+            error = AdapterError(f"the adapter failed: {type(first_of(raised)).__name__}: {first_of(raised)}")
         finally:
             changes.closed = True
         await self._pause(error, self._clock.monotonic() - began, context)
@@ -128,13 +122,12 @@ class SinkRunner:
         planned.
         """
         self._target = target
-        self._reconciler = reconciler
         self._leadership = leadership
         self._make_writer = make_writer
         self._clock = clock
-        self._random = random
-        self._resync_seconds = resync_seconds
-        self._on_loaded = on_loaded
+        self._observer = Observer(
+            target, reconciler, clock, random, resync_seconds=resync_seconds, on_loaded=on_loaded, on_failure=self._fail
+        )
         self._on_fenced = on_fenced
         self._fenced_term = fenced_term
         self._backoff = Backoff(random, first=0.2, limit=30.0, steady=30.0)
@@ -175,28 +168,28 @@ class SinkRunner:
                 await apart(self._serve_term(sink, context, past, number))
                 past, number = 0, number - 1  # the term ended; it may be held again
             except* Fenced as group:
-                error = _first(group)
+                error = first_of(group)
                 target.fail("Fenced", f"{error}: {_FENCED}", self._clock.wall())
                 self._fenced_term = number
                 self._on_fenced(number)
                 log.exception("sink=%s fenced=%r", target.name, str(error))
                 target.loaded = False
             except* NotClaimed as group:
-                log.warning("sink=%s not_claimed=%r", target.name, str(_first(group)))
+                log.warning("sink=%s not_claimed=%r", target.name, str(first_of(group)))
                 past = target.fence.epoch if target.fence is not None else 0
                 number -= 1 if self._leadership.leads() else 0
-                failed = _first(group)
+                failed = first_of(group)
             except* AdapterError as group:
                 if not writes or number != self._fenced_term:  # what came beside `Fenced` claims nothing again
                     number -= 1
-                    failed = _first(group)
+                    failed = first_of(group)
             if failed is not None:
                 await self._pause(failed, self._clock.monotonic() - began, context)
 
     async def _serve_term(self, sink: Sink, context: Context, past: int, number: int) -> None:
         if self._target.mode == "Apply":
             self._target.fence = await self._claim(sink, context, past)
-        await self._load(sink)
+        await self._observer.load(sink)
         await self._session(sink, number)
 
     async def _claim(self, sink: Sink, context: Context, past: int) -> Any:
@@ -212,187 +205,13 @@ class SinkRunner:
     async def _session(self, sink: Sink, number: int) -> None:
         """Write until the term ends; what fails ends the session and is raised."""
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._make_writer().run()), group.create_task(self._resync(sink))]
+            tasks = [group.create_task(self._make_writer().run()), group.create_task(self._observer.resync(sink))]
             if hasattr(sink, "drift"):
-                tasks.append(group.create_task(self._drift(sink)))
+                tasks.append(group.create_task(self._observer.drift(sink)))
             if self._target.mode == "Apply":
                 await self._leadership.ended(number)
                 for task in tasks:
                     task.cancel()
-
-    # --- what the sink holds
-
-    async def _load(self, sink: Sink) -> None:
-        """Read all that the sink holds of ours, then mark everything as dirty."""
-        target, reconciler = self._target, self._reconciler
-        target.loaded = False
-        target.ledger = Ledger()
-        target.names = Names(
-            sink.above,
-            lambda key, name: reconciler.keeps(target.name, key, name),
-            namespaced=getattr(sink, "namespaced", False),
-        )
-        target.failed.clear()
-        target.problems.clear()
-        target.leaving.clear()
-        target.waiting.clear()
-        target.kept_back.clear()
-        target.busy.clear()
-        recalled: dict[str, list[tuple[Any, str]]] = {}
-        async for observed in _sliced(sink.observe(), self._clock):
-            key = _publication(observed)
-            target.ledger.put(key, observed.instance, Kept(observed.key, observed.fingerprint, observed.ready))
-            target.names.found(key, observed.name)
-            recalled.setdefault(observed.service.source, []).append((observed.service, observed.instance))
-        for shelf in target.ledger.shelves.values():
-            shelf.settled = True
-        for source, records in recalled.items():
-            if (view := reconciler.views.get(source)) is not None:
-                view.recall(records)
-        target.names.reset(
-            (key, {name.name for name in showing.publication.names})
-            for (name_, key), showing in reconciler.showings.items()
-            if name_ == target.name
-        )
-        self._on_loaded()
-        target.dirty = dict.fromkeys(
-            [key for name, key in reconciler.showings if name == target.name] + list(target.ledger.shelves)
-        )
-        target.loaded = True
-        target.condition = target.well(self._clock.wall())
-        target.wake.set()
-
-    async def _resync(self, sink: Sink) -> None:
-        """Look at everything again, from time to time and after an outage; a look that fails proves nothing.
-
-        It is also how a target that is gone is noticed while nothing is to be written.
-        """
-        target = self._target
-        unread: Condition | None = None  # what was said of the last look, if it failed
-        backoff = Backoff(self._random, first=1.0, limit=60.0)
-        while True:
-            jitter = self._random.uniform(0.9, 1.1)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._resync_seconds * jitter):
-                    await target.look_due.wait()
-            target.look_due.clear()
-            try:
-                await apart(self._look(sink))
-                backoff.reset()
-                if unread is not None and target.condition is unread:  # else a write has said how it stands since
-                    target.condition = target.well(self._clock.wall())
-                    log.info("sink=%s state=%s", target.name, target.condition.reason)
-                unread = None
-            except (Fenced, NotClaimed):
-                raise
-            except AdapterError as error:
-                delay = backoff.failed()
-                self._fail(error, "resync_error", delay)
-                unread = target.condition
-                await self._clock.sleep(delay)
-                target.look_due.set()
-
-    async def _look(self, sink: Sink) -> None:
-        target = self._target
-        now = self._clock.monotonic
-        found = 0
-        with target.ledger.look() as look:
-            async for observed in _sliced(sink.observe(), self._clock):
-                found += self._take(look, observed)
-            began = now()
-            for key, instance, record in look.missing():
-                found += 1
-                self._own(key, target.ledger.drop(key, instance, record))
-                self._lost(key, instance)
-                if now() - began > SLICE_SECONDS:
-                    await asyncio.sleep(0)
-                    began = now()
-        for key, refused in list(target.failed.items()):
-            target.mark(key, tuple(refused))
-        if found:
-            log.info("sink=%s resync_differences=%d", target.name, found)
-
-    async def _drift(self, sink: Any) -> None:
-        """Follow what others change, where the sink can be watched."""
-        target = self._target
-        backoff = Backoff(self._random, first=0.5, limit=60.0)
-        keys: set[str] = set()
-        news = asyncio.Event()
-        told = ""
-
-        def mark(changed: Any) -> None:
-            if changed is None:
-                target.look_due.set()
-            else:
-                keys.update(changed)
-                news.set()
-
-        async def check() -> None:
-            while True:
-                await news.wait()
-                news.clear()
-                batch = list(keys)
-                keys.clear()
-                await self._check(sink, batch)
-
-        async def follow() -> None:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(check())
-                await sink.drift(mark)
-                raise AdapterError("the adapter's drift ended, which it must not")
-
-        while True:
-            began, delay = self._clock.monotonic(), 1.0
-            try:
-                await apart(follow())
-            except* AdapterError as group_error:
-                delay = backoff.failed(self._clock.monotonic() - began)
-                level = logging.DEBUG if str(_first(group_error)) == told else logging.INFO
-                told = str(_first(group_error))
-                log.log(level, "sink=%s drift_error=%r retry_seconds=%.1f", target.name, told, delay)
-            except* Exception:
-                delay = backoff.failed(self._clock.monotonic() - began)
-                log.exception("sink=%s drift_error='the adapter failed'", target.name)
-            await self._clock.sleep(delay)
-            target.look_due.set()  # what was changed meanwhile went unseen
-
-    async def _check(self, sink: Sink, keys: list[str]) -> None:
-        """Compare some keys with the ledger; our own writes compare as equal."""
-        target = self._target
-        missing = set(keys)
-        with target.ledger.look() as look:
-            async for observed in sink.observe(keys):
-                missing.discard(observed.key)
-                self._take(look, observed)
-            for key, instance, record in target.ledger.find(missing) if missing else ():
-                if (key, instance) not in look.touched:
-                    self._own(key, target.ledger.drop(key, instance, record))
-                    self._lost(key, instance)
-
-    def _take(self, look: Look, observed: Observed) -> bool:
-        """Compare one record with the ledger; say whether it differed."""
-        key = _publication(observed)
-        delta = look.see(observed, key)
-        if delta is None:
-            return False
-        self._own(key, delta)
-        target = self._target
-        target.names.found(key, observed.name)
-        self._lost(key, observed.instance)
-        for other in target.names.sharing(key):  # a record that was another publication's, as far as was known
-            if any(kept.key == observed.key for kept in target.ledger.kept(other, observed.instance)):
-                self._own(other, target.ledger.drop(other, observed.instance, observed.key))
-                self._lost(other, observed.instance)
-        return True
-
-    def _lost(self, key: PublicationKey, instance: str) -> None:
-        self._target.account[key, instance] = "target"
-        self._target.mark(key, (instance,))
-
-    def _own(self, key: PublicationKey, delta: int) -> None:
-        if delta:
-            ready = self._target.ledger.count_ready(key)
-            self._target.policy.own(self._clock.monotonic(), key, ready - delta, delta, settled=False)
 
     async def _pause(self, error: BaseException, worked: float, context: Context) -> None:
         delay = self._backoff.failed(worked)
@@ -424,23 +243,3 @@ async def _sleep_or_rotated(clock: Clock, seconds: float, context: Context | Non
     if not rotated.cancelled() and (error := rotated.exception()) is not None:
         log.warning("credentials cannot be followed: %r", error)
         await clock.sleep(max(0.0, began + seconds - clock.monotonic()))
-
-
-async def _sliced(items: AsyncIterator[Observed], clock: Clock) -> AsyncIterator[Observed]:
-    """Yield the items, letting others run every two milliseconds."""
-    began = clock.monotonic()
-    async for item in items:
-        yield item
-        if clock.monotonic() - began > SLICE_SECONDS:
-            await asyncio.sleep(0)
-            began = clock.monotonic()
-
-
-def _publication(observed: Observed) -> PublicationKey:
-    return PublicationKey(observed.registration, observed.entry, observed.service)
-
-
-def _first(error: BaseException) -> Any:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
