@@ -1,4 +1,4 @@
-"""Names that cannot stand together, as in SkyDNS those that are nested: who has one keeps it, and none waits for ever."""
+"""Names that cannot stand together, as in SkyDNS those that are nested: who has one keeps it; none waits for ever."""
 
 from pathlib import Path
 
