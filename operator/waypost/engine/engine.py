@@ -91,6 +91,7 @@ class Engine:
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._fenced: dict[str, int] = {}  # sink → the term in which another installation claimed it
         self._again: set[str] = set()  # sinks whose runner begins anew
+        self._applying = False  # what was asked for is on its way into the parts
         self._changed = asyncio.Event()
         self._pending: Settings | None = None
         self._timer = asyncio.Event()
@@ -112,12 +113,14 @@ class Engine:
                 while True:
                     await self._changed.wait()
                     self._changed.clear()
+                    self._applying = True
                     if self._pending is not None:
                         settings, self._pending = self._pending, None
                         await self._apply(settings, group)
                     if self._again:
                         again, self._again = self._again, set()
                         await self._restart(again, group)
+                    self._applying = False
         finally:
             self._tasks.clear()
 
@@ -452,6 +455,7 @@ class Engine:
             self.settings is not None
             and self._pending is None
             and not self._again
+            and not self._applying
             and all(view.complete or view.frozen for view in self.reconciler.views.values())
             and all(target.settled for target in self.reconciler.targets.values() if target.mode != "Paused")
         )
