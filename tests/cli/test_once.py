@@ -148,3 +148,25 @@ def test_crds_are_one_definition_a_kind(tmp_path: Path, capsys: pytest.CaptureFi
     assert main(["crds", "--write", str(tmp_path / "crds")]) == 0
     written = [yaml.safe_load(path.read_text()) for path in (tmp_path / "crds").iterdir()]
     assert sorted(each["metadata"]["name"] for each in written) == sorted(each["metadata"]["name"] for each in printed)
+
+
+def test_plan_does_not_wait_out_its_time_for_what_only_fails(waypost: Command) -> None:
+    waypost.declare(["a"])
+    waypost.write(
+        "mesos.yaml",
+        """\
+apiVersion: waypost.dev/v1alpha1
+kind: ServiceSource
+metadata: {name: mesos}
+spec: {type: mesos, environment: test, config: {masters: ["http://127.0.0.1:9"]}}
+""",
+    )
+    done = waypost("plan", "-f", str(waypost.manifests), "--timeout", "3600")  # the rig ends it after 60
+    assert done.returncode == 1
+    assert "source mesos" in done.stderr
+    assert "connection refused" in done.stderr
+
+
+def test_a_plan_of_its_own_does_not_call_the_sinks_dry_runs(waypost: Command) -> None:
+    waypost.declare(["a"])
+    assert "sink dns: 1 to add" in waypost("plan", "-f", str(waypost.manifests)).stdout

@@ -89,6 +89,8 @@ def test_a_taken_admin_port_is_said_and_nothing_runs(waypost: Command) -> None:
         done = waypost.ask("run", "-f", str(waypost.manifests), "--admin", f"127.0.0.1:{port}")
     assert done.returncode == 1
     assert str(port) in done.stderr
+    assert "change --admin" in done.stderr
+    assert "Tried again" not in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -185,6 +185,20 @@ async def test_a_sink_is_paused_and_goes_on_with_the_token_and_only_so(tmp_path:
         assert (await ask.get("/v1/status"))[1]["sinks"][0]["mode"] == "Apply"
 
 
+async def test_a_pause_that_cannot_be_kept_does_not_happen_and_says_why(tmp_path: Path) -> None:
+    async with asked(tmp_path) as ask:
+        in_the_way = tmp_path / "state" / "paused.tmp"
+        in_the_way.mkdir()
+        code, told = await ask.post("/v1/sinks/out", {"mode": "pause"}, **BEARER)
+        assert code == 507
+        assert "nothing was changed" in told["error"]
+        await asyncio.sleep(0.1)
+        assert (await ask.get("/v1/status"))[1]["sinks"][0]["mode"] == "Apply"
+        in_the_way.rmdir()
+        assert (await ask.post("/v1/sinks/out", {"mode": "pause"}, **BEARER))[0] == 200, "it is not taken for done"
+        await until(lambda: ask.rig.engine.reconciler.targets["out"].mode == "Paused")
+
+
 async def test_a_page_of_another_host_name_cannot_ask(tmp_path: Path) -> None:
     async with asked(tmp_path, hosts=["Waypost.example"]) as ask:
         for host in ("evil.example", "evil.example:7470", "localhost.evil.example", "", "127.0.0.1.evil.example"):

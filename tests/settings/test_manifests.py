@@ -470,3 +470,18 @@ def test_a_file_that_says_nothing_is_told(content: bytes, message: str, tmp_path
     settings = read_once([tmp_path], types)
     assert not settings.complete
     assert [problem.message for problem in settings.problems] == [message]
+
+
+def test_the_config_is_checked_though_other_fields_are_wrong_too(tmp_path: Path) -> None:
+    (tmp_path / "sink.yaml").write_text(SINK + "  config: {adress: x, nodes: many}\n  foo: 1\n")
+    told = [str(problem) for problem in read_once([tmp_path], Plugins()).problems]
+    assert len(told) == 4, told
+    for part in ("spec.foo: unknown field", "spec.config.adress: unknown field", "spec.config.nodes", "config.address"):
+        assert any(part in line for line in told), (part, told)
+
+
+def test_the_type_is_checked_though_other_fields_are_wrong_too(tmp_path: Path) -> None:
+    (tmp_path / "sink.yaml").write_text(SINK.replace("type: consul", "type: consull") + "  foo: 1\n")
+    told = [str(problem) for problem in read_once([tmp_path], Plugins()).problems]
+    assert [line.partition(": ")[0].rpartition("/")[2] for line in told] == ["sink.yaml:5", "sink.yaml:8"], told
+    assert "unknown sink type `consull`" in told[0]

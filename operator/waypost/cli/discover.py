@@ -144,14 +144,10 @@ def _credential(text: str) -> dict[str, str]:
 
 
 async def _read(folder: Any, plugins: Plugins, settings: Settings, timeout: float) -> list[SourceView]:
-    from waypost.cli.once import dry_engine, wait_until
+    from waypost.cli.once import dry_engine, wait_until_known
 
     async with dry_engine(folder, plugins, settings) as engine:
-
-        def done() -> bool:
-            return engine.settled() or any(r.condition.reason == "Refused" for r in engine.sources.values())
-
-        await wait_until(done, timeout, f"reading {', '.join(settings.sources)}")
+        await wait_until_known(engine, timeout, f"reading {', '.join(settings.sources)}")
         failed = []
         for name, view in sorted(engine.reconciler.views.items()):
             if not view.complete:
@@ -161,7 +157,7 @@ async def _read(folder: Any, plugins: Plugins, settings: Settings, timeout: floa
                     if runner is not None
                     else "it did not start"
                 )
-                failed.append(f"source {name} was not read whole within {timeout:g} s: {told}")
+                failed.append(f"source {name} was not read whole: {told}")
         if failed or not engine.reconciler.views:
             raise CommandError("; ".join(failed) or "no source was started")
         return [view for _, view in sorted(engine.reconciler.views.items())]

@@ -20,11 +20,12 @@ from waypost.kit.clock import LoopClock
 from waypost.plugins import Plugins
 from waypost.settings import Settings
 
-__all__ = ["borrowed_state", "dry_engine", "run_once", "wait_until"]
+__all__ = ["borrowed_state", "dry_engine", "run_once", "wait_until_known"]
 
 T = TypeVar("T")
 
 LOOK_SECONDS = 0.05
+FAILING_SECONDS = 5.0  # what has failed for so long, try after try, is told and not waited for
 
 
 def run_once(question: Callable[[], Awaitable[T]]) -> T:
@@ -67,22 +68,46 @@ async def dry_engine(folder: Path, plugins: Plugins, settings: Settings) -> Asyn
             await task
 
 
-async def wait_until(done: Callable[[], bool], seconds: float, told: str) -> bool:
-    """Return when it is done, or after that long; say whether it is. Shows what is waited for, on a terminal."""
+async def wait_until_known(engine: Engine, seconds: float, told: str) -> None:
+    """Return when everything is read, or has failed for good or for long, or after so many seconds.
+
+    Shows what is waited for, on a terminal.
+    """
     loop = asyncio.get_running_loop()
     began = loop.time()
     shows = sys.stderr.isatty()
     try:
-        while not done():
+        while not engine.settled():
             waited = loop.time() - began
-            if waited >= seconds:
-                return False
+            if waited >= seconds or _fails(engine, waited):
+                return
             if shows:
                 sys.stderr.write(f"\r{told} ({waited:.0f} s)")
                 sys.stderr.flush()
             await asyncio.sleep(LOOK_SECONDS)
-        return True
     finally:
         if shows:
             sys.stderr.write("\r\033[K")
             sys.stderr.flush()
+
+
+def _fails(engine: Engine, waited: float) -> bool:
+    """Say whether all that is not known yet was refused, or is still failing after so many seconds."""
+    unread = [
+        *(
+            runner.condition if (runner := engine.sources.get(name)) is not None else None
+            for name, view in engine.reconciler.views.items()
+            if not view.complete and not view.frozen
+        ),
+        *(
+            target.condition if not target.loaded else None
+            for target in engine.reconciler.targets.values()
+            if not target.settled and target.mode != "Paused"
+        ),
+    ]
+    return bool(unread) and all(
+        condition is not None
+        and not condition.ok
+        and (condition.reason == "Refused" or (waited >= FAILING_SECONDS and bool(condition.message)))
+        for condition in unread
+    )

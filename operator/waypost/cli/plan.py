@@ -45,7 +45,7 @@ def add(verbs: Verbs) -> None:
         metavar="SECONDS",
         type=seconds,
         default=30.0,
-        help="how long sources and sinks may take (default: 30)",
+        help="how long sources and sinks may take (default: 30; 5 where all that is missing fails)",
     )
     add_asking(parser)
     parser.set_defaults(verb=_plan)
@@ -54,11 +54,12 @@ def add(verbs: Verbs) -> None:
 def _plan(options: argparse.Namespace) -> int:
     from waypost.cli.output import write_json
 
-    outlook = _asked(options) if options.server or not options.files else _found(options)
+    asks = bool(options.server or not options.files)
+    outlook = _asked(options) if asks else _found(options)
     if options.output == "json":
         write_json(outlook)
     else:
-        _print(outlook)
+        _print(outlook, unsaid="Apply" if asks else "DryRun")  # by itself it reads every sink as in DryRun
     if not outlook.known:
         return FAILED
     return SOMETHING if outlook.anything else OK
@@ -94,15 +95,15 @@ def _found(options: argparse.Namespace) -> Outlook:
 
 
 async def _read(folder: Path, plugins: Plugins, settings: Settings, sink: str, timeout: float) -> Outlook:
-    from waypost.cli.once import dry_engine, wait_until
+    from waypost.cli.once import dry_engine, wait_until_known
     from waypost.engine.outlook import outlook
 
     async with dry_engine(folder, plugins, settings) as engine:
-        await wait_until(engine.settled, timeout, "reading sources and sinks")
+        await wait_until_known(engine, timeout, "reading sources and sinks")
         return await outlook(engine, sink=sink)
 
 
-def _print(outlook: Outlook) -> None:
+def _print(outlook: Outlook, *, unsaid: str) -> None:
     from waypost.cli.output import clean, complain, lines, paint
 
     colour = paint()
@@ -115,7 +116,8 @@ def _print(outlook: Outlook) -> None:
             continue
         held = f", of which {sink.held} wait for a person" if sink.held else ""
         told = f"{sink.add} to add, {sink.change} to change, {sink.remove} to remove{held}"
-        lines(f"{colour(f'sink {sink.name}', 'bold')} ({clean(sink.mode)}): {told}")
+        mode = "" if sink.mode == unsaid else f" ({clean(sink.mode)})"
+        lines(f"{colour(f'sink {sink.name}', 'bold')}{mode}: {told}")
         _steps(sink)
     if not outlook.known:
         lines("could not find out everything: see above")

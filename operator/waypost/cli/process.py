@@ -89,7 +89,8 @@ class _Process:
             await self._serve(engine)
         except (AdapterError, ExceptionGroup) as error:
             if isinstance(first := _first(error), AdapterError):  # as where the admin port is taken
-                raise CommandError(str(first)) from None
+                told = str(first).removesuffix(". Tried again").replace("`listen`", "--admin")
+                raise CommandError(f"the admin address: {told}") from None
             log.exception("error='a bug of its own ended it; nothing was deregistered'")
             raise CommandError("an error of its own ended it: see the log, and report it") from None
         log.info("ended deregistered=0")

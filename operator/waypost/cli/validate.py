@@ -44,8 +44,11 @@ def _validate(options: argparse.Namespace) -> int:
         write_json({"valid": not settings.problems, **counts, "problems": settings.problems})
     else:
         lines(*(clean(problem) for problem in settings.problems))
-        told = ", ".join(f"{count} {what}" for what, count in counts.items())
-        lines(
-            f"{len(settings.problems)} problems; without them: {told}" if settings.problems else f"all is well: {told}"
-        )
+        told = ", ".join(_counted(count, what) for what, count in counts.items())
+        wrong = _counted(len(settings.problems), "problems")
+        lines(f"{wrong}; what is right: {told}" if settings.problems else f"all is well: {told}")
     return FAILED if settings.problems else OK
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what.removesuffix('s') if count == 1 else what}"

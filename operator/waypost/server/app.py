@@ -156,6 +156,8 @@ class Admin:
             return error(400, f'expected {{"mode": "pause"}} or {{"mode": "resume"}}: {wrong}')
         try:
             self._engine.set_paused(name, mode.mode == "pause")
+        except OSError as failed:
+            return _not_kept(failed)
         except KeyError:
             return error(404, _no_sink(self._engine, name))
         settings = self._engine.settings
@@ -195,6 +197,10 @@ def _number(request: web.Request, name: str, least: float, most: float, default:
     if not least <= number <= most:
         raise web.HTTPBadRequest(reason=f"{name} must be a number from {least:g} to {most:g}")
     return number
+
+
+def _not_kept(failed: OSError) -> web.Response:
+    return error(507, f"the state folder cannot be written ({failed.strerror}): nothing was changed; then try again")
 
 
 def _no_registration(engine: Engine, key: str) -> str:

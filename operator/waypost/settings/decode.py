@@ -56,6 +56,7 @@ _BY_KUBERNETES = frozenset(
         "selfLink",
     }
 )
+_GROUPS: Mapping[str, Group] = {ServiceSource.kind: "sources", ServiceSink.kind: "sinks"}
 _TOP = ("apiVersion", "kind", "metadata", "spec", "status")
 
 
@@ -108,7 +109,21 @@ def decode(document: Any, types: Types, folder: FilePath | None = None) -> Decod
     if spec is not None and metadata is not None:
         made, wrong = _object(metadata, spec, document.get("status"), types, folder)
         faults += wrong
+    elif kind in _GROUPS:
+        faults += _beside(document.get("spec"), _GROUPS[kind], types)
     return Decoded(kind, _key(document, kind), None if faults else made, tuple(faults))
+
+
+def _beside(spec: Any, group: Group, types: Types) -> tuple[Fault, ...]:
+    """Return what is wrong with the type and the config of a source or sink whose other fields are wrong."""
+    if not isinstance(spec, Mapping) or not isinstance(name := spec.get("type"), str):
+        return ()
+    try:
+        adapter = types.find(group, name)
+    except (UnknownType, BrokenPlugin) as error:
+        return (Fault(("spec", "type"), str(error)),)
+    config = spec.get("config", {})
+    return convert(config, adapter.config, ("spec", "config"))[1] if isinstance(config, Mapping) else ()
 
 
 def _top(document: Mapping[str, Any]) -> Iterator[Fault]:

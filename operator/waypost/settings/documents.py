@@ -112,6 +112,8 @@ def compose(text: str) -> Node:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         message = ", ".join(filter(None, (error.context, error.problem)))
+        if mark is not None and any(line.lstrip(" ")[:1] == "\t" for line in text.split("\n")[mark.line :][:1]):
+            message = "a tab; YAML is indented with spaces"
         raise Unreadable(mark.line + 1 if mark else 1, mark.column + 1 if mark else 1, f"not YAML: {message}") from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1

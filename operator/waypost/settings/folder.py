@@ -185,6 +185,6 @@ def _signature(status: os.stat_result) -> Signature:
 
 
 def _told(error: OSError) -> str:
-    return {FileNotFoundError: "is not there", PermissionError: "must not be read"}.get(
+    return {FileNotFoundError: "is not there", PermissionError: "may not be read by this user (permission denied)"}.get(
         type(error), error.strerror or str(error)
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -46,3 +47,22 @@ def test_protobuf_is_missed_in_the_same_words() -> None:
 
 def test_grpc_is_loaded_when_the_adapter_is_opened() -> None:
     assert run("") == "opened"
+
+
+def quiet(**environ: str) -> str:
+    program = "import os, sys, waypost.kit.etcd; assert 'grpc' not in sys.modules; print(os.environ['GRPC_VERBOSITY'])"
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("GRPC_")}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+        env={**clean, **environ},
+    )
+    return done.stdout.strip()
+
+
+def test_grpc_is_told_to_write_no_lines_of_its_own_among_ours_unless_a_person_says_otherwise() -> None:
+    assert quiet() == "NONE"
+    assert quiet(GRPC_VERBOSITY="DEBUG") == "DEBUG"

@@ -39,7 +39,10 @@ async def play(stage: Stage) -> int:
         _listen_on(manifests, ports)
         _step("2. waypost run -f manifests/")
         for path in sorted(manifests.glob("*.yaml")):
-            _say(f"     {path.name}")
+            _say(f"     # {path.name}")
+            for line in path.read_text().splitlines():
+                if line and not line.startswith("#"):
+                    _say(f"     {line}")
         waypost = await _run(folder, manifests, ports["admin"])
         began = time.monotonic()
         await _until(waypost, lambda: _registered(ports, 3), START_SECONDS)
