@@ -16,10 +16,10 @@ import inspect
 import itertools
 import json
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import msgspec
@@ -35,7 +35,6 @@ from waypost.plugins import Plugins
 from waypost.settings import Metadata, ServiceRegistration, ServiceSink, SinkSpec
 from waypost.testing.context import TestContext
 
-T = TypeVar("T")
 
 SECONDS = 30.0  # how long a condition is waited for, on a machine that is busy with other things too
 EVERY = 0.02
@@ -45,12 +44,12 @@ _numbers = itertools.count(1)
 _plugins = Plugins()
 
 
-async def until(condition: Callable[[], T | Awaitable[T]], what: str, seconds: float = SECONDS) -> T:
+async def until(condition: Callable[[], Any], what: str, seconds: float = SECONDS) -> Any:
     """Return what the condition gives, once it is true; fails after so many seconds, saying what was waited for."""
     deadline = asyncio.get_running_loop().time() + seconds
     while True:
         found = condition()
-        got: T = await found if inspect.isawaitable(found) else found  # type: ignore[assignment]
+        got = await found if inspect.isawaitable(found) else found
         if got:
             return got
         assert asyncio.get_running_loop().time() < deadline, f"not within {seconds:g} s: {what}"
@@ -499,7 +498,9 @@ class RealRig(Rig):
         target = self.engine.reconciler.targets.get("out")
         if target is None:
             return "no sink"
-        return f"{target.condition}; {target.dirty=}; {target.waiting=}; {self.problems()[:5]}; {self.engine.holds.holds}"
+        return (
+            f"{target.condition}; {target.dirty=}; {target.waiting=}; {self.problems()[:5]}; {self.engine.holds.holds}"
+        )
 
 
 def _b64(text: str) -> str:
@@ -508,4 +509,3 @@ def _b64(text: str) -> str:
 
 def _text(encoded: str) -> str:
     return base64.b64decode(encoded).decode(errors="replace")
-

@@ -80,7 +80,7 @@ class Hop(msgspec.Struct, frozen=True, gc=False):
 class Instance(msgspec.Struct, frozen=True, gc=False):
     """One running copy of a service.
 
-    `id` is stable over the instance's life and unique in its service. `ports` are in the order the source declares them.
+    `id` is stable over the instance's life and unique in its service. `ports` are in the source's order.
     `weight` is relative, 0..65535. `node` and `zone` are "" where unknown. `path` is how it came here, () when found
     directly.
     """

@@ -1,4 +1,4 @@
-"""The demonstration, as a new user runs it: it ends well, says what the manifests promise, and leaves nothing behind."""
+"""The demonstration, as a new user runs it: it ends well, tells its story, and leaves nothing behind."""
 
 import os
 import re

@@ -74,7 +74,7 @@ async def test_a_wire_that_is_silent_for_long_and_then_goes_on_brings_nothing_ba
             await until(lambda: not target.busy, "the write is given up", 40)
             await proxy.heal()
             await rig.settle(60)
-            await until(lambda: rig.there(), "it is read")
+            await until(rig.there, "it is read")
             assert await rig.there() == PLACES
             assert target.condition.ok
 

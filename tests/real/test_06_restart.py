@@ -21,9 +21,9 @@ async def test_a_restart_writes_nothing_but_the_stamp(driver: Driver, tmp_path: 
         rig.resync_seconds = 0.2
         async with rig.running(folder=folder) as engine:
             await rig.settle()
-            calls = engine.reconciler.targets["out"]
-            calls.look_due.set()
-            await until(lambda: not calls.look_due.is_set(), "it looked at everything again")
+            due = engine.reconciler.targets["out"].look_due
+            due.set()
+            await until(lambda due=due: not due.is_set(), "it looked at everything again")
             await rig.settle()
     assert await driver.revision() == before
     assert await rig.read() == kept

@@ -157,7 +157,8 @@ def _show(world: World, target: Target, showing: Showing, shown: Sequence[Publis
         spec = showing.compiled.registration.spec
         step = diff(key, name, kept, mine, may_remove=may_remove and spec.sync_policy == "Sync")
         if step is not None and spec.sync_policy == "CreateOnly":
-            step = msgspec.structs.replace(step, puts=tuple(p for p in step.puts if p.create), withdraws=False, changes=False)
+            created = tuple(put for put in step.puts if put.create)
+            step = msgspec.structs.replace(step, puts=created, withdraws=False, changes=False)
         if name not in invalid and (step is None or not step.puts):  # it is as it should be, whatever was refused
             target.clear_failed(key, name)
             if not conflicts and not clash:

@@ -17,9 +17,9 @@ from waypost.model import PublicationKey
 
 if TYPE_CHECKING:
     from waypost.adapter import Fence, Sink
-    from waypost.engine.plan import Step
     from waypost.engine.policy import Cause, HoldCause, Policy, Spent
     from waypost.engine.publish import Far
+    from waypost.engine.step import Step
 
 __all__ = ["Condition", "Planned", "Target"]
 

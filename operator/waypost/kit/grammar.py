@@ -28,7 +28,7 @@ class GrammarError(ValueError):
     """The text does not follow the grammar; the message says where and what is allowed."""
 
 
-class MissingLabel(LookupError):  # noqa: N818 - a state of the data, told to a person as it is
+class MissingLabel(LookupError):
     """A label without default is absent."""
 
     def __init__(self, label: str) -> None:

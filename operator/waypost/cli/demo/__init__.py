@@ -25,8 +25,8 @@ def add(verbs: Verbs) -> None:
     parser = verbs.add_parser(
         "demo",
         help="see it work on this machine",
-        description="Starts processes, registers them in the embedded registry and DNS server, kills one, shows it gone, "
-        "and leaves nothing behind.",
+        description="Starts processes, registers them in the embedded registry and DNS server, kills one, "
+        "shows it gone, and leaves nothing behind.",
         epilog=EPILOG,
     )
     parser.set_defaults(verb=_demo)
