@@ -271,13 +271,7 @@ class SourceView:
     def _judge(self, absent: Mapping[ServiceKey, set[str]], whole: Collection[ServiceKey]) -> None:
         """Drop what a view lacks where that is little; doubt it where it is much, or a whole service."""
         lost = sum(map(len, absent.values()))
-        ghosts = sum(
-            1
-            for key, d in self.doubt.items()
-            for i in d
-            if key not in self.services or i not in self.services[key].instances
-        )
-        much = lost > max(self.loss.minimum, (self.count + ghosts) * self.loss.max_percent // 100)
+        much = lost > max(self.loss.minimum, (self.count + self._ghosts(absent)) * self.loss.max_percent // 100)
         now = self._now()
         for key, ids in absent.items():
             doubted = self.doubt.setdefault(key, {})
@@ -289,6 +283,15 @@ class SourceView:
             elif not doubted:
                 del self.doubt[key]
         self._weigh()
+
+    def _ghosts(self, absent: Mapping[ServiceKey, set[str]]) -> int:
+        """Count the instances that only records name, those that are absent now among them."""
+        found = 0
+        for key in self.doubt.keys() | absent.keys():
+            named = absent.get(key, set()).union(self.doubt.get(key, ()))
+            known = self.services.get(key)
+            found += len(named if known is None else named - known.instances.keys())
+        return found
 
     def _drop(self, key: ServiceKey, ids: Collection[str]) -> None:
         if (doubted := self.doubt.get(key)) is not None:

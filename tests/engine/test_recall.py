@@ -1,0 +1,30 @@
+"""What is absent at a start is judged alike, whichever was read first: the source or the sink that had the records."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.rig import service
+from waypost.engine.catalog import Absence, Loss, SourceView
+
+
+@pytest.mark.parametrize(
+    ("lost", "expected"), [(30, Absence.INFERRED), (31, Absence.DOUBTED), (5, Absence.INFERRED), (99, Absence.DOUBTED)]
+)
+@pytest.mark.parametrize("source_first", [True, False])
+def test_the_loss_is_a_share_of_all_that_was_there(lost: int, expected: Absence, source_first: bool) -> None:
+    names = [f"i{n:03}" for n in range(100)]
+    view = SourceView("mem", Loss(), lambda _key, _ids: None, lambda: 0.0)
+    now = service("web", *names[lost:])
+    records = [(now.key, name) for name in names]
+
+    def read() -> None:
+        view.take({now.key: now}, (), ())
+
+    if source_first:
+        read()
+        view.recall(records)
+    else:
+        view.recall(records)
+        read()
+    assert {view.absence(now.key, name) for name in names[:lost]} == {expected}
