@@ -105,7 +105,13 @@ class Waypost:
         try:
             await until(checked, what, seconds)
         except AssertionError as error:
-            raise AssertionError(f"{error}\n{self.told()[-4000:]}") from None
+            raise AssertionError(f"{error}\n{await self._said()}\n{self.told()[-4000:]}") from None
+
+    async def _said(self) -> str:
+        try:
+            return str(await self.status())
+        except (OSError, ValueError) as error:
+            return repr(error)
 
     def told(self) -> str:
         """What it logged."""

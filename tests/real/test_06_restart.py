@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 from tests.real_rig import Driver, EtcdDriver, RealRig, until
 from tests.rig import service
+
+
+async def until_clear(due: asyncio.Event) -> None:
+    """Wait until the look at everything that is due has begun."""
+    await until(lambda: not due.is_set(), "it looked at everything again")
 
 
 async def test_a_restart_writes_nothing_but_the_stamp(driver: Driver, tmp_path: Path) -> None:
@@ -23,7 +29,7 @@ async def test_a_restart_writes_nothing_but_the_stamp(driver: Driver, tmp_path: 
             await rig.settle()
             due = engine.reconciler.targets["out"].look_due
             due.set()
-            await until(lambda due=due: not due.is_set(), "it looked at everything again")
+            await until_clear(due)
             await rig.settle()
     assert await driver.revision() == before
     assert await rig.read() == kept

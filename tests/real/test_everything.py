@@ -29,7 +29,11 @@ class Everything:
     def declare(self, mesos: MesosCluster) -> None:
         """Write the manifests."""
         common = {"environment": ENVIRONMENT}
-        source = {"type": "mesos", "config": {"masters": [mesos.url], "pollSeconds": 1}, "allowedCIDRs": ["127.0.0.0/8"]}
+        source = {
+            "type": "mesos",
+            "config": {"masters": [mesos.url], "pollSeconds": 1},
+            "allowedCIDRs": ["127.0.0.0/8"],
+        }
         sinks = {
             "etcd": {"config": self.etcd.config(), "ownerID": self.etcd.owner()},
             "consul": {"config": self.consul.config(), "ownerID": self.consul.owner()},
@@ -39,7 +43,10 @@ class Everything:
         self.waypost.write("source.yaml", document("ServiceSource", "mesos", **source, **common))
         self.waypost.write(
             "sinks.yaml",
-            *(document("ServiceSink", kind.replace("_", "-"), type=kind, **spec, **common) for kind, spec in sinks.items()),
+            *(
+                document("ServiceSink", kind.replace("_", "-"), type=kind, **spec, **common)
+                for kind, spec in sinks.items()
+            ),
         )
         names = {name.replace("_", "-"): "{service}" for name in sinks}
         names["consul"] = names["etcd"] = f"{{service}}{self.consul.suffix}"
@@ -55,7 +62,9 @@ class Everything:
         suffixed = name + self.consul.suffix
         found = await witness.consul_services(self.consul.server.address, name=suffixed)
         in_etcd = await self.etcd.witness()
-        answer = await witness.dig("127.0.0.1", self.dns_port, f"{name}.shop.{ENVIRONMENT}.waypost.test.", "SRV", tcp=True)
+        answer = await witness.dig(
+            "127.0.0.1", self.dns_port, f"_http._tcp.{name}.shop.{ENVIRONMENT}.waypost.test.", "SRV", tcp=True
+        )
         return {
             "consul": {(each["address"], each["port"]) for each in found.get(suffixed, [])},
             "etcd": {place for key, place in in_etcd.items() if key.startswith(f"{suffixed}/")},
@@ -66,7 +75,7 @@ class Everything:
     async def registry(self, name: str) -> Places:
         url = f"http://127.0.0.1:{self.registry_port}/services/{name}?namespace=shop&environment={ENVIRONMENT}"
         answer = await request("GET", url)
-        if answer.status == 404:
+        if answer.status in {404, 503}:  # not there, or not known yet
             return set()
         return {(each["Host"], int(each["Port"])) for each in answer.expect().json()["Instances"]}
 
@@ -82,7 +91,10 @@ class Everything:
         wanted = {(task.host, task.ports[0]) for task in tasks}
 
         async def right() -> bool:
-            return await self.registry(name) == wanted  # the quick one first
+            try:
+                return await self.registry(name) == wanted  # the quick one first
+            except ConnectionRefusedError:
+                return False  # it does not listen yet
 
         await self.waypost.until(right, f"{name} is {wanted}")
         seen: dict[str, Places] = {}
