@@ -170,7 +170,12 @@ class Life:
 
     def sent(self, keys: Iterable[str]) -> None:
         """Take note that a write is sent, and of which sources a complete view is had; it may come late."""
-        views = [view for rig in self.rigs if rig.engine is not None for view in rig.engine.reconciler.views.values()]
+        views = [
+            view
+            for rig in self.rigs
+            if hasattr(rig.engine, "reconciler")
+            for view in rig.engine.reconciler.views.values()
+        ]
         complete = {view.name for view in views if view.complete and not view.frozen}
         self.known.update(dict.fromkeys(keys, complete))
 

@@ -5,6 +5,7 @@ Withdrawals beyond a budget wait in a Hold that says why, until a person approve
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -318,3 +319,32 @@ async def test_an_approval_of_the_future_is_none(tmp_path: Path) -> None:
         rig.memory["mem"].set(service("web", *NAMES[40:]))
         await rig.settle(30)
         assert len(rig.found()) == 70
+
+
+def two_shares() -> dict[str, Any]:
+    return {
+        "sources": [
+            {"name": "blue", "sourceRef": {"name": "mem"}, "service": {"name": "blue"}, "weight": 90},
+            {"name": "green", "sourceRef": {"name": "mem"}, "service": {"name": "green"}, "weight": 10},
+        ],
+        "names": ["web"],
+    }
+
+
+@virtual_test
+async def test_weights_that_follow_a_count_are_no_mass_change_and_hide_none(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.memory["mem"].set(service("blue", *NAMES[:50]), service("green", *NAMES[50:55]))
+    rig.declare(registration("web", **two_shares()))
+    async with rig.running() as engine:
+        await rig.settle()
+        assert {r["weight"] for key, r in rig.records().items() if key < "web/i050"} == {180}
+        rig.memory["mem"].set(service("blue", *NAMES[:50], "one-more"))
+        await rig.settle()
+        assert {r["weight"] for r in rig.records().values()} == {round(9000 / 51), 200}
+        assert not engine.holds.holds
+        moved = [instance(name, host="10.9.9.9") for name in NAMES[:50]]
+        rig.memory["mem"].set(service("blue", *moved, "one-more", "another"))
+        await rig.settle(15)
+        assert len([r for r in rig.records().values() if r["addresses"][0][0] == "10.9.9.9"]) < 50
+        assert {hold.cause for hold in engine.holds.holds.values()} == {"MassChange"}

@@ -17,7 +17,8 @@ from waypost.model import PublicationKey, ServiceKey
 
 __all__ = ["Budget", "Cause", "HoldCause", "Policy", "SinkSafety", "SourceSafety", "Spent"]
 
-Cause = Literal["source", "inferred", "health", "edit", "target"]
+Cause = Literal["source", "inferred", "health", "edit", "target", "share"]  # share: a weight follows another's count
+NOT_COUNTED: frozenset[Cause] = frozenset({"edit", "target", "share"})  # whose rewrites in place count for nothing
 HoldCause = Literal[
     "SourceEmpty", "BudgetExceeded", "MassChange", "MinReady", "FeedUnreadable", "UnknownRegistration", "Takeover"
 ]
@@ -140,7 +141,7 @@ class Policy:
 
     def may_change(self, now: float, key: PublicationKey, instance: str, cause: Cause) -> HoldCause | None:
         """Say why a ready pair may not be rewritten in place; None: it may."""
-        if cause in {"edit", "target"} or (key, instance) in self._changed:
+        if cause in NOT_COUNTED or (key, instance) in self._changed:
             return None
         self._slide(now)
         used = len(self._changed) + self._budget(_CHANGES).used
@@ -165,7 +166,7 @@ class Policy:
 
     def note_change(self, now: float, key: PublicationKey, instance: str, cause: Cause) -> bool:
         """Count a pair that is about to be rewritten in place; False where that counts for nothing."""
-        if cause in {"edit", "target"}:
+        if cause in NOT_COUNTED:
             return False
         if (former := self._changed.pop((key, instance), None)) is not None:
             self._forget_change(former)

@@ -209,6 +209,11 @@ class Reconciler(World):
             if showing.weighted and self._recount(showing, key):
                 self._mark_entry(showing)
             self.targets[target].mark(publication, instances)
+        for target, publication in pairs:  # these change of themselves, whatever else changes their weight
+            account = self.targets[target].account
+            for instance in instances:
+                if account.get((publication, instance)) == "share":
+                    del account[publication, instance]
 
     def verdict_changed(self, target: str, key: PublicationKey, instances: Collection[str]) -> None:
         """Take a mark of the health overlay."""
@@ -229,9 +234,13 @@ class Reconciler(World):
                         target.mark(other, None)
 
     def _mark_entry(self, showing: Showing) -> None:
-        for place in self._by_registration[showing.compiled.key]:
-            if self.showings[place].rule.name == showing.rule.name:
-                self.targets[place[0]].mark(place[1], None)
+        """Mark all that a source entry shows: each weight follows the count of ready instances."""
+        for name, key in self._by_registration[showing.compiled.key]:
+            if self.showings[name, key].rule.name == showing.rule.name:
+                target = self.targets[name]
+                target.mark(key, None)
+                for instance in target.ledger.instances(key):
+                    target.account.setdefault((key, instance), "share")
 
     @staticmethod
     def _new_port_names(showing: Showing, instances: Mapping[str, Instance], changed: Iterable[str]) -> bool:

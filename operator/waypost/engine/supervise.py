@@ -172,7 +172,7 @@ class SinkRunner:
                 target.fail("Fenced", f"{error}: {_FENCED}", self._clock.wall())
                 self._fenced_term = number
                 self._on_fenced(number)
-                log.exception("sink=%s fenced=%r", target.name, str(error))
+                log.warning("sink=%s fenced=%r", target.name, str(error))
                 target.loaded = False
             except* NotClaimed as group:
                 log.warning("sink=%s not_claimed=%r", target.name, str(first_of(group)))
