@@ -68,8 +68,11 @@ class EtcdSink:
     async def opened(cls, config: EtcdConfig, context: Context) -> AsyncIterator[EtcdSink]:
         """Make a sink with a client of its own, which is closed at the end."""
         members = endpoints(config.endpoints)
-        if not members[0].secure and context.credentials.get("password") is not None:
-            context.warn("PlaintextPassword", "the endpoints are http://: the password can be read on the network")
+        if any(member.is_plaintext_remote for member in members) and context.credentials.get("password") is not None:
+            context.warn(
+                "PlainTextPassword",
+                "the password travels unencrypted to another machine; use https://, or endpoints on loopback",
+            )
         async with Client(members, context.credentials, server_name=config.tls.server_name) as client:
             yield cls(config, context, client)
 

@@ -261,7 +261,7 @@ async def open_source(config: Config, context: Context) -> AsyncIterator[MesosSo
     masters = Masters(config, context)
     async with masters.http:
         if context.credentials.get("password") is not None and masters.http.is_plaintext_remote():
-            context.warn("PlainText", "the password is sent over plain http; name the masters as https://…")
+            context.warn("PlainTextPassword", "the password is sent over plain http; name the masters as https://…")
         yield MesosSource(config, context, masters)
 
 

@@ -470,14 +470,26 @@ async def test_damaged_records_of_ours_are_left_alone_and_told(bench: Bench, etc
         assert await observed(sink) == {good.key, bad.key}
 
 
-async def test_a_password_over_plain_http_is_warned_of(etcd: Etcd, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("endpoint", "warned"),
+    [
+        ("http://192.0.2.1:2379", ["PlainTextPassword"]),
+        ("http://etcd.example:2379", ["PlainTextPassword"]),
+        ("https://192.0.2.1:2379", []),
+        ("http://127.0.0.2:2379", []),
+        ("http://[::1]:2379", []),
+        ("http://localhost:2379", []),
+    ],
+)
+async def test_a_password_over_plain_http_to_another_machine_is_warned_of(
+    endpoint: str, warned: list[str], tmp_path: Path
+) -> None:
     context = TestContext(
         tmp_path, environment="test", owner="o", credentials={"username": "u", "password": "open-word"}
     )
-    async with SINK.open(EtcdConfig(endpoints=(etcd.endpoint,)), context):
-        ((reason, message),) = context.warnings
-    assert reason == "PlaintextPassword"
-    assert "open-word" not in message
+    async with SINK.open(EtcdConfig(endpoints=(endpoint,)), context):
+        assert [reason for reason, _ in context.warnings] == warned
+    assert "open-word" not in repr(context.warnings)
 
 
 # --- drift

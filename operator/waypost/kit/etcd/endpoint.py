@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from waypost.adapter import PermanentError
+from waypost.kit.addresses import is_loopback
 
 __all__ = ["Endpoint", "endpoints"]
 
@@ -20,6 +21,11 @@ class Endpoint(msgspec.Struct, frozen=True):
     url: str
     target: str
     secure: bool
+
+    @property
+    def is_plaintext_remote(self) -> bool:
+        """Whether a password would travel unencrypted beyond this machine."""
+        return not self.secure and not is_loopback(urlsplit(self.url).hostname or "")
 
 
 def endpoints(urls: Sequence[str]) -> tuple[Endpoint, ...]:
