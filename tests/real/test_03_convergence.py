@@ -10,7 +10,7 @@ import pytest
 
 from testbed.proxy import Proxy
 from testbed.servers import Consul, Etcd
-from tests.real_rig import Driver, RealRig, until
+from tests.real_rig import Driver, Kept, RealRig, until
 from tests.rig import service
 
 NAMES = [f"i{n:02}" for n in range(30)]
@@ -79,7 +79,7 @@ async def test_a_wire_that_is_silent_for_long_and_then_goes_on_brings_nothing_ba
             assert target.condition.ok
 
 
-ACCIDENTS = {
+ACCIDENTS: dict[str, Callable[[Driver, dict[str, Kept]], Awaitable[None]]] = {
     "one record lost": lambda driver, kept: driver.remove(kept["web/i03"]),
     "all records lost": lambda driver, kept: driver.lose(stamps=False),
     "everything lost, stamps too": lambda driver, kept: driver.lose(),
@@ -90,11 +90,8 @@ ACCIDENTS = {
 }
 
 
-async def zombie(driver: Driver, kept: object) -> None:
+async def zombie(driver: Driver, kept: Kept) -> None:
     """Bring back a record of ours that nothing asks for, as a restored backup does."""
-    from tests.real_rig import Kept
-
-    assert isinstance(kept, Kept)
     content = kept.content.replace("i03", "zombie")
     if driver.kind == "consul":
         content = kept.content.replace('"waypost-instance": "i03"', '"waypost-instance": "zombie"')

@@ -135,19 +135,18 @@ async def test_manifests_that_are_gone_or_unreadable_while_it_runs_move_nothing(
         await waypost.settled(3)
         before = await driver.revision()
         whole = path.read_text()
+
+        async def said() -> bool:
+            return not (await waypost.status())["manifests"]["complete"]
+
+        async def well() -> bool:
+            return bool((await waypost.status())["manifests"]["complete"])
+
         for broken in ("", whole[: len(whole) // 2], "kind: [\n", "\x00\n"):
             path.write_text(broken)
-
-            async def said() -> bool:
-                return not (await waypost.status())["manifests"]["complete"]
-
             await waypost.until(said, f"{broken[:10]!r} is said to be unreadable")
             assert await driver.revision() == before
             path.write_text(whole)
-
-            async def well() -> bool:
-                return bool((await waypost.status())["manifests"]["complete"])
-
             await waypost.until(well, "it is read again")
         waypost.manifests.rename(tmp_path / "elsewhere")
         await waypost.until(said, "the folder is gone")
@@ -257,5 +256,5 @@ async def test_with_the_target_down_at_start_it_waits_and_then_fills_it(
         await waypost.until(down, "it says that the target is not reached")
         await fragile.start()
         await waypost.settled(2, 60)
-        await until(lambda: driver.witness(), "it is there")
+        await until(driver.witness, "it is there")
         assert await there(driver) == {"a", "b"}

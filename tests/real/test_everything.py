@@ -1,4 +1,7 @@
-"""Mesos as it is, four targets at once, one folder of manifests, one process: all agree, read back by others' programs."""
+"""Mesos as it is, four targets at once, one folder of manifests, one process.
+
+All agree, read back by others' programs.
+"""
 
 from __future__ import annotations
 

@@ -120,7 +120,8 @@ class Names:
 
     def _blocked(self, name: str, registration: str) -> str | None:
         """Return a name that is held and cannot stand together with this one."""
-        for other in (*self._above(name), *self._beneath.get(self._place(name, registration), ())):
+        others: list[str] = [*self._above(name), *self._beneath.get(self._place(name, registration), ())]
+        for other in others:
             if other != name and self._place(other, registration) in self._holder:
                 return other
         return None

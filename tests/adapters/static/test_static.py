@@ -94,7 +94,7 @@ async def test_what_changes_while_a_change_is_told_is_not_missed(tmp_path: Path)
 async def test_registrations_that_declare_one_service_add_up(tmp_path: Path) -> None:
     context = TestContext(tmp_path, name="rack")
     declared = [web("a", "b", app="web", team="x"), web("b", "c", app="web", team="y")]
-    context.declared.services = lambda: declared
+    context.declared.services = lambda: declared  # type: ignore[method-assign]  # two of one key, which `set` would not keep
     async with watched(context) as recorder:
         service = recorder.view[WEB]
         assert [instance.id for instance in service.instances] == ["a", "b", "c"]
