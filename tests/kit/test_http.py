@@ -186,7 +186,7 @@ async def test_an_address_that_cannot_be_reached_is_passed_over_and_the_next_is_
 
 
 async def test_when_none_can_be_reached_nothing_was_done_and_each_is_named() -> None:
-    dead = [f"127.0.0.1:{free_port()}", f"localhost:{free_port()}"]
+    dead = [f"127.0.0.1:{free_port()}", f"127.0.0.2:{free_port()}"]
     async with Http(dead, credentials=NONE) as http:
         with pytest.raises(AdapterError) as raised:
             await http.request("PUT", "/")
