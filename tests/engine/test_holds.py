@@ -140,6 +140,14 @@ def test_one_that_went_and_came_back_is_not_covered_any_more(kept: Kept) -> None
     assert new.removals == 1
 
 
+def test_what_is_withdrawn_elsewhere_or_undecided_changes_no_hold(kept: Kept) -> None:
+    (hold,) = kept.wait("a")
+    kept.holds.withdrawn("out", (WEB, "a"))
+    kept.holds.decide(hold.name, "Approve", "CHG-1")
+    kept.holds.withdrawn("other", (WEB, "a"))
+    assert kept.decided("a") == "Approve"
+
+
 def test_a_restart_keeps_holds_and_decisions(kept: Kept) -> None:
     (hold,) = kept.wait("a", "b")
     again = Kept(kept.folder)

@@ -200,6 +200,14 @@ def test_rewritings_are_counted_once_each_and_slide() -> None:
     assert made.may_change(661, key(), "i5", "source") is None
 
 
+def test_of_rewritings_the_oldest_slide_out_first() -> None:
+    made = policy(10, max_change_percent=50, min_removals=0)
+    for now, name in ((0, "old"), (400, "new")):
+        made.note_change(now, key(), name, "source")
+    made.may_change(700, key(), "other", "source")
+    assert list(made._changed) == [(key(), "new")]
+
+
 def test_as_many_changes_as_removals_always_pass() -> None:
     made = policy(2, max_change_percent=0, min_removals=3)
     for n in range(3):

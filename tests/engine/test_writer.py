@@ -299,6 +299,61 @@ async def test_upsert_only_is_no_way_around_the_budget(tmp_path: Path) -> None:
         assert {hold.cause for hold in engine.holds.holds.values()} == {"BudgetExceeded"}
 
 
+@virtual_test
+async def test_blue_and_green_in_one_go_each_cost_nothing(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.memory["mem"].set(service("web", *NAMES))
+    rig.declare(registration("web"))
+    async with rig.running():
+        await rig.settle()
+    async with rig.running() as engine:
+        await rig.settle()
+        green = [f"green-{name}" for name in NAMES]
+        rig.memory["mem"].set(service("web", *NAMES, *green))
+        await rig.settle()
+        rig.memory["mem"].set(service("web", *green))
+        await rig.settle()
+        assert rig.found() == [f"web/{name}" for name in green]
+        assert not engine.holds.holds
+
+
+@virtual_test
+async def test_what_is_left_over_and_not_ready_goes_without_being_counted(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.declare(sink(safety={"minRemovals": 0, "maxRemovalPercent": 0, "maxChangePercent": 0}))
+    rig.memory["mem"].set(service("web", "a", *(instance(name, readiness="not-ready") for name in NAMES)))
+    rig.declare(registration("web", entry={"notReady": "Publish"}))
+    async with rig.running() as engine:
+        await rig.settle()
+        assert len(rig.found()) == 41
+        rig.memory["mem"].set(service("web", "a"))
+        await rig.settle()
+        assert rig.found() == ["web/a"]
+        assert not engine.holds.holds
+
+
+@virtual_test
+async def test_a_dry_run_says_what_would_go_and_what_would_wait_however_often_it_plans(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.memory["mem"].set(service("web", *NAMES))
+    rig.declare(registration("web"))
+    async with rig.running():
+        await rig.settle()
+    rig.declare(sink(mode="DryRun"))
+    async with rig.running() as engine:
+        await rig.settle()
+        rig.memory["mem"].set(service("web", *NAMES[20:]))
+        target = engine.reconciler.targets["out"]
+        for _ in range(3):
+            await rig.settle()
+            holds = [planned.hold for planned in target.planned.values()]
+            assert Counter(holds) == {None: 12, "BudgetExceeded": 8}
+            assert target.policy.budgets[()].used == 12
+            for key in list(target.ledger.shelves):
+                target.mark(key, None)
+    assert len(rig.found()) == 40
+
+
 # --- restored targets
 
 
