@@ -1,9 +1,9 @@
 """A whole engine whose sinks are the real adapters on real servers, in real time; what it writes is read by others.
 
-A driver knows one kind of target and speaks to it as a stranger would: etcd by its JSON gateway, Consul by its HTTP API.
-The target's own revisions are the log that the tests believe: `created` of a record says that it was never deleted in
-between, `revision` that nothing at all was written, `deleted` when the last deletion came. Waits are for a condition,
-with a deadline.
+A driver knows one kind of target and speaks to it as a stranger would: etcd by its JSON gateway, Consul by its HTTP
+API. The target's own revisions are the log that the tests believe: `created` of a record says that it was never deleted
+in between, `revision` that nothing at all was written, `deleted` when the last deletion came. Waits are for a
+condition, with a deadline.
 """
 
 from __future__ import annotations
@@ -34,7 +34,6 @@ from waypost.model import Address, Publication, PublicationKey, PublishedInstanc
 from waypost.plugins import Plugins
 from waypost.settings import Metadata, ServiceRegistration, ServiceSink, SinkSpec
 from waypost.testing.context import TestContext
-
 
 SECONDS = 30.0  # how long a condition is waited for, on a machine that is busy with other things too
 EVERY = 0.02
@@ -286,10 +285,10 @@ class ConsulDriver(Driver):
         return sorted(name for name in found if name.endswith(self.suffix))
 
     async def records(self) -> list[Kept]:
-        found = []
+        found: list[Kept] = []
         for name in await self._names():
-            for entry in await self.server.call("GET", f"/v1/health/service/{name}?consistent"):
-                found.append(self._kept(name, entry))
+            entries = await self.server.call("GET", f"/v1/health/service/{name}?consistent")
+            found += [self._kept(name, entry) for entry in entries]
         return found
 
     def _kept(self, name: str, entry: Mapping[str, Any]) -> Kept:
