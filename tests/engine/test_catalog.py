@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from tests.rig import Rig, instance, registration, service, source
 from waypost.adapter import AdapterError
-from waypost.engine.catalog import Absence, Loss, SourceChanges, SourceView
+from waypost.engine.catalog import Absence, Loss, SourceView
+from waypost.engine.intake import SourceChanges
 from waypost.model import Service, ServiceKey
 from waypost.testing.virtual import virtual_test
 

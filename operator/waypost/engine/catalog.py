@@ -9,19 +9,16 @@ stay. The catalog never writes and never waits.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Collection, Iterable, Mapping
 from enum import Enum
 from typing import TYPE_CHECKING
 
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from waypost.model import Instance, Service, ServiceKey
 
-__all__ = ["Absence", "Known", "Loss", "SourceChanges", "SourceView"]
+__all__ = ["Absence", "Known", "Loss", "SourceView"]
 
 AGREEING_READS = 3
 MAX_FACTS = 200_000  # removals remembered as stated; an older one counts as inferred, which is only more careful
@@ -371,92 +368,3 @@ class SourceView:
         self._gone[key, instance] = None
         if len(self._gone) > MAX_FACTS:
             self._gone.popitem(last=False)
-
-
-class _Snapshot:
-    """A view being read; see adapter.Snapshot."""
-
-    def __init__(self, view: SourceView) -> None:
-        self._view = view
-        self.staged: dict[ServiceKey, Service | None] = {}
-        self.touched: set[ServiceKey] = set()
-        self.unknown: frozenset[str] = frozenset()
-
-    def put(self, service: Service) -> None:
-        known = self._view.services.get(service.key)
-        same = (
-            known is not None
-            and known.labels == service.labels
-            and len(known.instances) == len(service.instances)
-            and service.key not in self._view.doubt
-            and all(known.instances.get(instance.id) == instance for instance in service.instances)
-        )
-        self.staged[service.key] = None if same else service
-
-    def unknown_nodes(self, nodes: Collection[str]) -> None:
-        self.unknown = frozenset(nodes)
-
-
-class SourceChanges:
-    """What a source's `watch` is given.
-
-    Puts into the view, unless it is frozen or the watch has been replaced (see adapter.Changes).
-    """
-
-    def __init__(self, view: SourceView, on_suspect: Callable[[ServiceKey, str, str], None]) -> None:
-        """Stand between a watch and its view."""
-        self._view = view
-        self._on_suspect = on_suspect
-        self._open: list[_Snapshot] = []
-        self.closed = False
-
-    @asynccontextmanager
-    async def snapshot(self) -> AsyncIterator[_Snapshot]:
-        """See adapter.Changes."""
-        snapshot = _Snapshot(self._view)
-        self._open.append(snapshot)
-        try:
-            yield snapshot
-            if self._live():
-                self._view.take(snapshot.staged, snapshot.touched, snapshot.unknown)
-        finally:
-            self._open.remove(snapshot)
-
-    def resumed(self) -> None:
-        """See adapter.Changes."""
-        if self._live():
-            self._view.resume()
-
-    def put(self, service: Service) -> None:
-        """See adapter.Changes."""
-        if self._live():
-            self._touch(service.key)
-            self._view.put(service)
-
-    def remove(self, key: ServiceKey) -> None:
-        """See adapter.Changes."""
-        if self._live():
-            self._touch(key)
-            self._view.remove(key)
-
-    def current(self) -> None:
-        """See adapter.Changes."""
-        if self._live():
-            self._view.current()
-
-    def suspect(self, key: ServiceKey, instance: str, reason: str) -> None:
-        """See adapter.Changes."""
-        if self._live():
-            self._on_suspect(key, instance, reason)
-
-    def _touch(self, key: ServiceKey) -> None:
-        for snapshot in self._open:
-            snapshot.touched.add(key)
-
-    def _live(self) -> bool:
-        return not self.closed and not self._view.frozen
-
-
-def described(view: SourceView) -> Iterator[tuple[ServiceKey, Known]]:
-    """Return all services known, for selectors and for people."""
-    return iter(view.services.items())

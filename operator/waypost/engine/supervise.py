@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from waypost.adapter import AdapterError, Fenced, NotClaimed, PermanentError
 from waypost.engine.apart import apart, first_of
-from waypost.engine.catalog import SourceChanges, SourceView
+from waypost.engine.catalog import SourceView
+from waypost.engine.intake import SourceChanges
 from waypost.engine.observe import RESYNC_SECONDS, Observer
 from waypost.engine.target import Condition, Target
 from waypost.kit.backoff import Backoff
