@@ -100,6 +100,7 @@ class Life:
         self.violations: list[str] = []
         self.story: list[str] = []
         self.gone: set[tuple[ServiceKey, str]] = set()  # the source stated, or showed for long, that it is not ready
+        self.unready: set[tuple[ServiceKey, str]] = set()
         self.edited: set[str] = set()  # registrations that were ever deleted or renamed
         self.down: set[str] = set()
         self.balance: dict[PublicationKey, list[tuple[float, int]]] = {}
@@ -162,7 +163,8 @@ class Life:
         if registered is None or whose.registration in self.edited:
             return
         known = self.rig.memory[whose.service.source].services.get(whose.service)
-        if whose.service.source not in self.known[key]:
+        said = (whose.service, whose.instance) in self.unready  # a fact of an instance that is there needs no view
+        if whose.service.source not in self.known[key] and not said:
             self.violated(f"{key} was withdrawn without a complete view of {whose.service.source}")
         present = known is not None and any(i.id == whose.instance and i.readiness == "ready" for i in known.instances)
         if present and (whose.service, whose.instance) not in self.gone:
@@ -233,6 +235,7 @@ class Life:
         for i in instances.values():
             if i.readiness != "ready":
                 self.gone.add((key, i.id))
+                self.unready.add((key, i.id))
         return service(name, *instances.values())
 
     def fact(self) -> None:

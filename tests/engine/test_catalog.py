@@ -148,6 +148,20 @@ def test_doubt_ends_after_time_and_three_reads() -> None:
     assert told.view.absence(WEB, "a") is Absence.INFERRED
 
 
+@given(st.floats(0, 1e9), st.floats(1, 1e6))
+def test_what_is_due_is_believed_when_it_is_due_whatever_floats_round_to(began: float, seconds: float) -> None:
+    told = Told(empty_seconds=seconds)
+    told.take(web("a"), service("api", "x"))
+    told.now = began
+    for _ in range(3):
+        told.take(service("api", "x"))
+    due = told.view.next_due()
+    if due is not None:
+        told.now = due
+        told.view.believe()
+    assert told.view.next_due() is None
+
+
 @pytest.mark.parametrize("how", ["take", "current", "resume"])
 def test_the_third_read_counts_whichever_way_it_comes(how: str) -> None:
     told = Told(empty_seconds=300)

@@ -222,7 +222,7 @@ class SourceView:
             sure = {
                 i
                 for i, (since, read) in doubted.items()
-                if now - since >= self.loss.empty_seconds and self.reads - read + 1 >= AGREEING_READS
+                if now >= since + self.loss.empty_seconds and self.reads - read + 1 >= AGREEING_READS
             }
             if sure:
                 self._drop(key, sure)
