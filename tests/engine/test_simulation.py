@@ -11,7 +11,7 @@ import pytest
 from tests.engine.simulation import Life
 from waypost.testing.virtual import virtual_test
 
-SEEDS = int(os.environ.get("WAYPOST_SEEDS", "12"))
+SEEDS = int(os.environ.get("WAYPOST_SEEDS", "24"))
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
