@@ -125,7 +125,7 @@ async def test_a_server_killed_in_the_middle_of_changes_has_them_all_in_the_end(
         left = list(NAMES)
 
         async def change() -> None:
-            for n in range(20):
+            for n in range(8):  # of 30: a budget has nothing to say, though the target restarts
                 left.append(f"n{n:02}")
                 rig.memory["mem"].set(service("web", *left))
                 left.pop(0)
@@ -141,7 +141,7 @@ async def test_a_server_killed_in_the_middle_of_changes_has_them_all_in_the_end(
 
 
 async def test_a_server_that_comes_back_empty_is_filled_again(fragile: Driver, tmp_path: Path) -> None:
-    rig = prepared(tmp_path, fragile)
+    rig = prepared(tmp_path, fragile, resync_seconds=5.0)  # Consul, asked for an index that it lost, waits for minutes
     async with rig.running() as engine:
         await rig.settle()
         first = await fragile.stamp(rig.owner)
