@@ -12,6 +12,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -199,8 +200,17 @@ class Life:
         now = asyncio.get_running_loop().time()
         lost = owned = 0
         for changes in self.balance.values():
-            lost += max(0, -sum(delta for at, delta in changes if at > now - WINDOW))
-            owned += max(0, *(sum(d for _, d in changes[: n + 1]) for n in range(len(changes))))
+            counts = list(accumulate((delta for _, delta in changes), initial=0))
+            times = [0.0, *(at for at, _ in changes)]
+            first = max(n for n, at in enumerate(times) if at <= max(0.0, now - 2 * WINDOW))
+            # what grew within a window may fall back within it: the least of the window before is what counts
+            base = min(
+                count
+                for at, count in zip(times[first:], counts[first:], strict=True)
+                if at <= now - WINDOW or at == times[first]
+            )
+            lost += max(0, base - counts[-1])
+            owned += max(counts)
         allowed = max(5, owned * 30 // 100) + self.approved
         if len(self.rigs) == 1 and lost > allowed:
             self.violated(f"{lost} were withdrawn within the window; {allowed} may be")
@@ -369,7 +379,13 @@ class Life:
             self.target.lose(records=False)
             self.epoch = 0
         elif what == "restored" and self.target.backup is not None:  # type: ignore[attr-defined]
-            self.target.restore(self.target.backup)  # type: ignore[attr-defined]
+            records, stamps = self.target.backup  # type: ignore[attr-defined]
+            if (
+                not self.target.stamps
+                or stamps.get(OWNER, self.target.stamps[OWNER]).fence > self.target.stamps[OWNER].fence
+            ):
+                stamps = self.target.stamps  # an epoch that is newer than ours would be another installation's
+            self.target.restore((records, stamps))
             self.foreign = {k: c for k, c in self.target.records.items() if owner_of(c) is None}
             self.epoch = 0
         elif what == "foreign":

@@ -261,7 +261,8 @@ async def test_a_refusal_is_forgotten_when_the_instance_is_again_as_it_was(tmp_p
         rig.sinks["out"].refuse = refusing("web/a")
         rig.memory["mem"].set(service("web", instance("a", port=1)))
         await rig.settle()
-        assert rig.found() == ["web/a", "web/b"], "b stays for a, which is not as it should be"
+        assert rig.found() == ["web/a"], "a is not as it should be, but it is not missing"
+        assert rig.problems() == ["invalid: no"]
         rig.memory["mem"].set(service("web", "a"))
         await rig.settle()
         assert rig.found() == ["web/a"]
@@ -275,12 +276,61 @@ async def test_of_an_instance_with_two_names_one_refused_counts_whatever_the_ord
         rig = Rig(tmp_path / refused)
         rig.memory["mem"].set(service("web", "a"))
         rig.declare(registration("web", names=["one", "two"]))
-        async with rig.running():
+        async with rig.running() as engine:
             await rig.settle()
             rig.sinks["out"].refuse = refusing(refused)
             rig.memory["mem"].set(service("web", "x"))
             await rig.settle(60)
-            assert set(rig.found()) == {"one/a", "two/a", "one/x", "two/x"} - {refused}
+            assert set(rig.found()) == {"one/x", "two/x"} - {refused}, "x is there, by one of its names"
+            assert rig.problems() == ["invalid: no"]
+            assert list(*engine.reconciler.targets["out"].failed.values()) == ["x"]
+
+
+@pytest.mark.parametrize("limits", [Limits(), Limits(1, 400_000, 1)], ids=["many", "one"])
+def test_a_name_that_moves_onto_a_foreign_record_moves_for_all_others_and_is_asked_for_once(
+    tmp_path: Path, limits: Limits
+) -> None:
+    @virtual_test
+    async def scenario() -> None:
+        rig = Rig(tmp_path)
+        rig.memory["mem"].set(service("web", "a", "b", "c"))
+        rig.declare(registration("web", names=["old"]))
+        rig.on_sink = lambda made: setattr(made, "limits", limits)
+        async with rig.running() as engine:
+            await rig.settle()
+            rig.target().set("new/b", b'{"by": "hand"}')
+            rig.declare(registration("web", names=["new"]))
+            calls = rig.sinks["out"].calls["apply"]
+            await rig.settle()
+            assert rig.found() == ["new/a", "new/b", "new/c", "old/b"]
+            assert rig.sinks["out"].calls["apply"] - calls < 10
+            assert engine.settled()
+            rig.memory["mem"].set(service("web", "a", "b"))
+            await rig.settle()
+            assert rig.found() == ["new/a", "new/b", "old/b"]
+            rig.target().set("new/b", None)
+            await rig.settle(700)
+            assert rig.found() == ["new/a", "new/b"]
+
+    scenario()
+
+
+@virtual_test
+async def test_two_names_of_one_instance_in_batches_of_one_do_not_wait_for_the_refused_one_for_ever(
+    tmp_path: Path,
+) -> None:
+    rig = Rig(tmp_path)
+    rig.memory["mem"].set(service("web", "a", "b"))
+    rig.declare(registration("web", names=["one", "two"]))
+
+    def prepare(made: MemorySink) -> None:
+        made.limits, made.refuse = Limits(1, 400_000, 1), refusing("one/a")
+
+    rig.on_sink = prepare
+    async with rig.running():
+        await rig.settle()
+        assert {"one/b", "two/b"} <= set(rig.found())
+        assert rig.sinks["out"].calls["apply"] < 20
 
 
 # --- what is withdrawn in place

@@ -169,8 +169,8 @@ class Batcher:
             elif self._passes(step):
                 fitting = room.take(step.puts)
                 items.extend(self._items(step, fitting))
-                if step.removals or len(fitting) < len(step.puts):
-                    later.add(step.instance)
+                if len(fitting) < len(step.puts) and step.instance not in target.failed.get(key, ()):
+                    later.add(step.instance)  # what it removes comes up again when a write of it is acknowledged
         for name in idle:
             self._holds.release(target.name, (key, name))
         if items or later:
@@ -189,7 +189,8 @@ class Batcher:
             target.waiting.setdefault(key, set()).update(step.instance for step in steps)
             return []
         beside = (key, *sharing)
-        missing = sum(len(target.failed.get(p, ())) - len(target.kept_back.get(p, ())) for p in beside)
+        refused = sum(not target.ledger.is_ready(p, i) for p in beside for i in target.failed.get(p, ()))
+        missing = refused - sum(len(target.kept_back.get(p, ())) for p in beside)
         items: list[Item] = []
         for step in sorted(steps, key=lambda s: s.instance):
             if missing > 0 and not step.hold:

@@ -192,6 +192,8 @@ class Writer:
             accounts.own(target, now, step.key, target.ledger.put(step.key, step.instance, kept))
             target.names.found(step.key, change.record.name)
             target.clear_failed(step.key, step.instance)
+            if step.removals:
+                target.mark(step.key, (step.instance,))
             for other in target.names.sharing(step.key):
                 if any(k.key == change.key for k in target.ledger.kept(other, step.instance)):
                     accounts.drop(target, now, other, step.instance, change.key)  # taken over
