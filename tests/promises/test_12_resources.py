@@ -129,3 +129,20 @@ async def test_an_entry_that_is_moved_to_another_sink_leaves_the_former(tmp_path
         await rig.settle()
         assert rig.found("other") == ["web/a", "web/b"]
         assert not rig.found()
+
+
+@virtual_test
+async def test_narrowed_networks_delete_nothing(tmp_path: Path) -> None:
+    rig = whole(tmp_path)
+    async with rig.running():
+        await rig.settle()
+        rig.declare(sink(allowedCIDRs=["192.168.0.0/16"]))
+        await rig.settle(60)
+        rig.declare(sink(), source(allowedCIDRs=["192.168.0.0/16"]))
+        await rig.settle(60)
+        assert rig.found() == ["web/a", "web/b"]
+        assert any("allowedCIDRs" in problem for problem in rig.problems())
+        rig.memory["mem"].set(service("web", "b"))
+        await rig.settle()
+        assert rig.found() == ["web/b"], "what is gone goes all the same"
+    assert len([write for write in rig.target().log if write.new is not None]) == 2

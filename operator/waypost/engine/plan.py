@@ -97,7 +97,7 @@ def plan(world: World, target: Target, key: PublicationKey, instances: Collectio
             target.set_problem(key, name, found.reason)
         else:
             target.clear_problem(key, name)
-        if kept:
+        if kept and not found.keeps:
             steps.append(_withdrawal(key, name, kept, found))
     if showing is not None and shown:
         steps.extend(_show(world, target, showing, shown))

@@ -63,11 +63,15 @@ class Far(msgspec.Struct, frozen=True):
 
 
 class Withheld(msgspec.Struct, frozen=True):
-    """Nothing is published of an instance; `problem` where a person should do something about it."""
+    """Nothing is published of an instance; `problem` where a person should do something about it.
+
+    `keeps`: what is published of it already stays, for it is refused and not gone.
+    """
 
     cause: Cause
     reason: str
     problem: bool = False
+    keeps: bool = False
 
 
 class Showing:
@@ -215,9 +219,9 @@ def present(
         return Withheld("edit", f"source entry `{showing.rule.name}` has weight 0")
     if reason := _loop(showing, instance):
         return Withheld("edit", reason, problem=True)
-    addresses, reason = _addresses(showing, instance)
+    addresses, reason, refused = _addresses(showing, instance)
     if not addresses:
-        return Withheld("source", reason, problem=True)
+        return Withheld("source", reason, problem=True, keeps=refused)
     spec = showing.compiled.registration.spec
     ports = _ports(spec.ports, showing.entry.ports, instance.ports)
     if not ports and (spec.ports or showing.entry.ports is not None):
@@ -254,7 +258,7 @@ def contact(showing: Showing, instance: Instance, wanted: int | str | None) -> t
 
     `wanted` is a port's number, or the name that the registration gives it; None: the first that is published, and TCP.
     """
-    addresses, reason = _addresses(showing, instance)
+    addresses, reason, _ = _addresses(showing, instance)
     if not addresses:
         return reason
     if isinstance(wanted, int):
@@ -288,7 +292,9 @@ def _loop(showing: Showing, instance: Instance) -> str:
     return ""
 
 
-def _addresses(showing: Showing, instance: Instance) -> tuple[tuple[Address, ...], str]:
+def _addresses(showing: Showing, instance: Instance) -> tuple[tuple[Address, ...], str, bool]:
+    """Return the addresses to publish; where there are none, why, and whether allowedCIDRs refused any."""
+    refused = False
     wanted = showing.rule.addresses
     reason = "it has no address"
     chosen = []
@@ -305,12 +311,12 @@ def _addresses(showing: Showing, instance: Instance) -> tuple[tuple[Address, ...
         if refusal is None and showing.far.restricted:
             refusal = showing.far.allowed.refusal(address.value)
         if refusal is not None:
-            reason = refusal
+            reason, refused = refusal, True
             continue
         chosen.append(address)
     if wanted is not None and wanted.types and len(chosen) > 1:
         chosen.sort(key=lambda address: wanted.types.index(address.type))
-    return tuple(chosen), reason
+    return tuple(chosen), reason, refused
 
 
 def _ports(rules: Sequence[Any], wanted: frozenset[str] | None, ports: tuple[Port, ...]) -> tuple[Port, ...]:
