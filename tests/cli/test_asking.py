@@ -133,11 +133,18 @@ def test_following_changes_sees_new_ones_and_ends_with_an_interrupt(waypost: Com
     waypost.settle(1)
     arguments = ["changes", "--follow", "--output", "json", "--state-dir", str(waypost.state)]
     with subprocess.Popen(
-        [sys.executable, "-m", "waypost", *arguments], stdout=subprocess.PIPE, env=waypost.environ, text=True
+        [sys.executable, "-m", "waypost", *arguments],
+        stdout=subprocess.PIPE,
+        env=waypost.environ,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - a shell's job ignores it
     ) as process:
-        assert process.stdout is not None
-        assert json.loads(process.stdout.readline())["instance"] == "a"
-        waypost.declare(["a", "b"])
-        assert json.loads(process.stdout.readline())["instance"] == "b"
-        process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 130
+        try:
+            assert process.stdout is not None
+            assert json.loads(process.stdout.readline())["instance"] == "a"
+            waypost.declare(["a", "b"])
+            assert json.loads(process.stdout.readline())["instance"] == "b"
+            process.send_signal(signal.SIGINT)
+            assert process.wait(10) == 130
+        finally:
+            process.kill()
