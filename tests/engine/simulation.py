@@ -386,6 +386,7 @@ class Life:
             ):
                 stamps = self.target.stamps  # an epoch that is newer than ours would be another installation's
             self.target.restore((records, stamps))
+            self.balance.clear()  # what was withdrawn is there again, by no write of ours
             self.foreign = {k: c for k, c in self.target.records.items() if owner_of(c) is None}
             self.epoch = 0
         elif what == "foreign":
@@ -507,7 +508,7 @@ class Life:
         self.check()
         wanted = await self._wanted()
         story = "\n".join(self.story)
-        kept = self.target.owned(OWNER).keys() - wanted.keys()
+        kept = {key.partition("/")[2] for key in self.target.owned(OWNER).keys() - wanted.keys()}  # instances
         refused = sum(map(len, self.rig.engine.reconciler.targets["out"].failed.values()))
         assert len(kept) <= refused, f"{kept} stay for {refused} writes that were refused\n{story}"
         foreign, self.foreign = self.foreign, {}
