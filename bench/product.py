@@ -1,0 +1,155 @@
+"""The product as a user runs it: `waypost run` as a process of its own, watched from outside."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from bench.tasks import Cluster
+
+ROOT = Path(__file__).parents[1]
+TICKS = os.sysconf("SC_CLK_TCK")
+OWNER, ENVIRONMENT = "bench", "bench"
+
+MANIFESTS = """
+apiVersion: waypost.dev/v1alpha1
+kind: ServiceSource
+metadata: {{name: mesos}}
+spec:
+  type: mesos
+  environment: bench
+  allowedCIDRs: [10.0.0.0/8]
+  config: {{masters: ["{master}"]}}
+---
+apiVersion: waypost.dev/v1alpha1
+kind: ServiceSink
+metadata: {{name: target}}
+spec:
+  type: {sink}
+  environment: bench
+  ownerID: bench
+  config: {config}
+  safety: {{maxRemovalPercent: 100, maxChangePercent: 100}}
+---
+apiVersion: waypost.dev/v1alpha1
+kind: ServiceRegistration
+metadata: {{name: all, namespace: bench}}
+spec:
+  sources:
+  - {{name: all, sourceRef: {{name: mesos}}, selector: {{namespaces: ["{namespace}"]}}}}
+  names: ["{{service}}"]
+  metadata: {{version: "{{label:version|'none'}}", node: "{{instance.node}}"}}
+  sinks: [{{name: target, sinkRef: {{name: target}}, notReady: Publish}}]
+"""
+
+
+def write_manifests(folder: Path, master: str, sink: str, config: str, namespace: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "manifests.yaml"
+    path.write_text(MANIFESTS.format(master=master, sink=sink, config=config, namespace=namespace))
+    return path
+
+
+class Product:
+    """A running process. Times are CPU seconds, user and system together; sizes are bytes."""
+
+    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
+        self.process, self.log = process, log
+        self.started = time.monotonic()
+
+    @property
+    def cpu(self) -> float:
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / TICKS
+
+    def _status(self, name: str) -> int:
+        lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
+
+    @property
+    def rss(self) -> int:
+        return self._status("VmRSS")
+
+    @property
+    def peak(self) -> int:
+        """The largest it ever was."""
+        return self._status("VmHWM")
+
+    async def said(self, words: str, *, timeout: float = 60) -> None:
+        """Wait until it logs this."""
+        deadline = time.monotonic() + timeout
+        while words not in self.log.read_text():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise TimeoutError(f"waypost did not say {words!r}; its log ends: {self.log.read_text()[-2000:]}")
+            await asyncio.sleep(0.05)
+
+
+@asynccontextmanager
+async def running(manifests: Path, *, program: Sequence[str] = ("-m", "waypost")) -> AsyncIterator[Product]:
+    """Run it with its defaults until the block ends."""
+    log = manifests.parent / "waypost.log"
+    command = [sys.executable, *program, "run", "-f", str(manifests), "--admin", "127.0.0.1:0"]
+    command += ["--state-dir", str(manifests.parent / "state")]
+    process = _start(command, log)
+    try:
+        yield Product(process, log)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            await asyncio.to_thread(process.wait, 15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _start(command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
+    with log.open("wb") as out:
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=ROOT)
+
+
+class Side:
+    """A program of bench.programs: asked and answered in lines."""
+
+    def __init__(self, *arguments: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT
+        )
+
+    async def line(self) -> str:
+        assert self.process.stdout is not None
+        line = await asyncio.to_thread(self.process.stdout.readline)
+        if not line:
+            raise RuntimeError(f"{self.process.args!r} ended")
+        return line.decode().strip()
+
+    async def ask(self, question: str) -> str:
+        assert self.process.stdin is not None
+        self.process.stdin.write(question.encode() + b"\n")
+        self.process.stdin.flush()
+        return await self.line()
+
+    def end(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        try:
+            self.process.wait(5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+@asynccontextmanager
+async def master(cluster: Cluster) -> AsyncIterator[tuple[Side, str]]:
+    """The pretended master, and its URL."""
+    side = Side("bench.programs.player", str(cluster.size), str(cluster.services))
+    try:
+        yield side, await side.line()
+    finally:
+        side.end()
