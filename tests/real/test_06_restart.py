@@ -50,9 +50,10 @@ async def test_killed_in_the_middle_of_a_first_sync_it_goes_on_where_it_was(driv
     assert 0 < len(begun) < 2000
     async with rig.running() as engine:
         await rig.settle(60)
-        assert engine.reconciler.targets["out"].written == 2000 - len(begun)
+        assert engine.reconciler.targets["out"].written <= 2000 - len(begun)  # fewer, where a write cut off came late
     after = await rig.read()
     assert len(after) == 2000
+    assert [place for place, kept in after.items() if kept.created != kept.modified] == []  # each was written once
     assert {place: after[place] for place in begun} == begun
 
 
