@@ -8,6 +8,8 @@ pytest_plugins = ["testbed.pytest_plugin"]
 
 # Whole processes, again and again: `make test-fast` leaves them to `make test`.
 SLOW = (
+    "tests/adapters/dns_server/test_conformance.py",
+    "tests/adapters/registry/test_sink_conformance.py",
     "tests/cli/test_asking.py",
     "tests/cli/test_once.py",
     "tests/cli/test_plugin.py",

@@ -25,15 +25,19 @@ def shown(
     far: Far | None = None,
     entry: dict[str, Any] | None = None,
     weight: int | None = None,
+    rest: int | None = None,
     addresses: dict[str, Any] | None = None,
     **spec: Any,
 ) -> Showing:
     found: dict[str, Any] = {"name": "all", "sourceRef": {"name": "mem"}, "service": {"namespace": "ns", "name": "web"}}
+    sources = [found]
     if weight is not None:
         found["weight"] = weight
+        other = {"name": "rest", "sourceRef": {"name": "mem"}, "service": {"namespace": "ns", "name": "rest"}}
+        sources.append(other | {"weight": 100 - weight if rest is None else rest})
     if addresses is not None:
         found["addresses"] = addresses
-    compiled = Compiled(registration("web", entry=entry, sources=[found], **spec))
+    compiled = Compiled(registration("web", entry=entry, sources=sources, **spec))
     return show(
         compiled,
         compiled.sources[0],
@@ -273,11 +277,27 @@ def test_a_share_of_nothing_is_an_edit_and_no_problem() -> None:
     assert (found.cause, found.problem) == ("edit", False)
 
 
-@given(st.integers(1, 100), st.integers(1, 400), st.integers(1, 10))
+@pytest.mark.parametrize(("share", "rest"), [(9, 1), (90, 10), (900, 100), (58_500, 6_500)])
+def test_only_the_ratio_of_the_shares_counts(share: int, rest: int) -> None:
+    assert [
+        found.weight
+        for found in (look(shown(weight=share, rest=rest), made()), look(shown(weight=rest, rest=share), made()))
+        if isinstance(found, PublishedInstance)
+    ] == [9000, 1000]
+
+
+@given(st.integers(1, 100), st.integers(1, 400), st.integers(1, 6))
 def test_the_weights_of_a_share_add_up_to_it(share: int, ready: int, own: int) -> None:
     found = look(shown(weight=share), made(weight=own), ready_count=ready)
     assert isinstance(found, PublishedInstance)
     assert abs(found.weight * ready - own * share * 100) <= max(ready, 1)
+
+
+@given(st.integers(1, 100), st.integers(1, 400), st.integers(1, 65_535))
+def test_a_weight_fits_into_every_sink(share: int, ready: int, own: int) -> None:
+    found = look(shown(weight=share), made(weight=own), ready_count=ready)
+    assert isinstance(found, PublishedInstance)
+    assert 1 <= found.weight <= 65_535
 
 
 # --- metadata, labels and paths

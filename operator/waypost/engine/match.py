@@ -19,16 +19,23 @@ if TYPE_CHECKING:
 
 __all__ = ["Compiled", "EntryRule", "Matcher", "SourceRule"]
 
+WHOLE = 10_000  # what a registration's shares add up to: fine enough to be divided by the ready instances
+
 
 class SourceRule:
-    """One item of a registration's `sources`, compiled. `share` is None where no weights are given."""
+    """One item of a registration's `sources`, compiled.
+
+    `share` is its part of the traffic in ten-thousandths, however the manifest scales its weights; None where none are
+    given.
+    """
 
     __slots__ = ("addresses", "exact", "labels", "name", "namespaces", "services", "share", "source")
 
     def __init__(self, spec: Any, registration: ServiceRegistration) -> None:
         self.name: str = spec.name
         self.source: str = spec.source_ref.name
-        self.share: int | None = spec.weight
+        total = sum(source.weight or 0 for source in registration.spec.sources)
+        self.share: float | None = WHOLE * spec.weight / total if spec.weight else spec.weight
         self.addresses = spec.addresses
         self.exact: ServiceKey | None = None
         self.labels: Mapping[str, str] = {}

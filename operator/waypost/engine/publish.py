@@ -37,9 +37,6 @@ __all__ = ["Far", "Near", "Showing", "Withheld", "contact", "expand_names", "may
 
 MAX_HOPS = 4
 MAX_WEIGHT = 65_535
-SHARE_SCALE = (
-    100  # shares are percentages or any other ratio: scaled so that dividing by the ready instances keeps precision
-)
 
 
 class Near(msgspec.Struct, frozen=True):
@@ -339,10 +336,10 @@ def _match_port(match: Any, ports: tuple[Port, ...]) -> Port | None:
     return next((port for port in ports if port.number == match.number), None)
 
 
-def _weight(own: int, share: int | None, ready: int) -> int:
+def _weight(own: int, share: float | None, ready: int) -> int:
     if share is None:
         return own
-    return min(MAX_WEIGHT, max(1, round(own * share * SHARE_SCALE / max(1, ready)))) if own else 0
+    return min(MAX_WEIGHT, max(1, round(own * share / max(1, ready)))) if own else 0
 
 
 def _metadata(showing: Showing, instance: Instance, labels: Mapping[str, str]) -> Mapping[str, str]:

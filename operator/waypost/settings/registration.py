@@ -134,7 +134,8 @@ class SourceEntry(Part, frozen=True, gc=False):
         service: One service of the source.
         selector: The services of the source that it selects.
         instances: Instances declared here, under a source of type `static`.
-        weight: This entry's share of the traffic; on all entries or on none. 0: checked, not published.
+        weight: This entry's share of the traffic, beside the other entries'; on all entries or on none. 0: checked, not
+            published.
         addresses: Which addresses of an instance are published; not given: all.
     """
 
