@@ -39,7 +39,7 @@ Strategy = Literal["Ordered", "Weighted", "RoundRobin", "Random", "LeastFailures
 NO_LABELS: Mapping[str, str] = {}
 
 
-class ServiceKey(msgspec.Struct, frozen=True, order=True, gc=False):
+class ServiceKey(msgspec.Struct, frozen=True, order=True, gc=False, cache_hash=True):
     """Names one service of one source.
 
     The source's resource name, the namespace there ("" where it has none), the name there.
@@ -104,7 +104,7 @@ class Service(msgspec.Struct, frozen=True, gc=False):
     instances: tuple[Instance, ...] = ()
 
 
-class PublicationKey(msgspec.Struct, frozen=True, order=True, gc=False):
+class PublicationKey(msgspec.Struct, frozen=True, order=True, gc=False, cache_hash=True):
     """Names a publication.
 
     The registration (`namespace/name`), the entry of its `sinks`, the service. Names are not part of it.

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waypost.kit.ownership import KEYS, Ownership, of
+from waypost.kit.ownership import KEYS, Ownership, of, quoted
 from waypost.model import Address, Hop, Publication, PublicationKey, PublishedInstance, PublishedName, ServiceKey
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
@@ -54,3 +57,14 @@ def test_a_record_s_ownership_is_its_publication_s_and_its_instance_s() -> None:
     published = Publication(key, (PublishedName("web"),), "prod", "prod-eu")
     instance = PublishedInstance("i-1", (Address("10.0.0.7"),), path=path)
     assert of(published, instance) == Ownership("prod-eu", "shop/web", "dns", key.service, "i-1", path)
+
+
+@given(st.text())
+def test_quoted_is_what_the_standard_library_makes_of_it(text: str) -> None:
+    try:
+        expected = quote(text, safe="")
+    except UnicodeEncodeError:
+        with pytest.raises(UnicodeEncodeError):
+            quoted(text)
+    else:
+        assert quoted(text) == expected

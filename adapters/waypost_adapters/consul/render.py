@@ -13,11 +13,11 @@ import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from urllib.parse import quote
 
 from waypost.adapter import InvalidRecord, Record
 from waypost.kit import ownership
 from waypost.kit.grammar import METADATA, MissingLabel, Template, parse
+from waypost.kit.ownership import quoted
 from waypost.model import Hop, Publication, PublicationKey, PublishedInstance, PublishedName
 from waypost_adapters.consul.config import Options
 from waypost_adapters.consul.wire import Entry, Weights, content_of
@@ -61,7 +61,7 @@ def node_name(owner: str, number: int) -> str:
 
 def key_of(owner: str, name: PublishedName, source: str, instance: str, nodes: int) -> str:
     """Return the record's key; it depends on owner, name, port, source and instance only."""
-    exact = f"{_prefix(name, source)}{quote(instance, safe='')}"
+    exact = f"{_prefix(name, source)}{quoted(instance)}"
     ident = exact
     if len(exact) > MAX_ID or exact != exact.lower():
         digest = hashlib.blake2b(exact.encode(), digest_size=16).hexdigest()
@@ -72,7 +72,7 @@ def key_of(owner: str, name: PublishedName, source: str, instance: str, nodes: i
 @lru_cache(maxsize=16_384)
 def _prefix(name: PublishedName, source: str) -> str:
     parts = (name.name, source) if name.port is None else (name.name, name.port, source)
-    return "".join(f"{quote(part, safe='')}:" for part in parts)
+    return "".join(f"{quoted(part)}:" for part in parts)
 
 
 def split_key(key: str) -> tuple[str, str]:
@@ -128,7 +128,7 @@ def _shared(owner: str, key: PublicationKey, path: tuple[Hop, ...]) -> Mapping[s
 
 
 def _meta(publication: Publication, instance: PublishedInstance) -> dict[str, str]:
-    ident = quote(instance.id, safe="")
+    ident = quoted(instance.id)
     _fit("its instance", ident)
     meta = {**_shared(publication.owner, publication.key, instance.path), "waypost-instance": ident}
     if len(instance.addresses) > 1:

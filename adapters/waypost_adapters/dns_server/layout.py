@@ -11,12 +11,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from hashlib import blake2b
-from urllib.parse import quote
 
 import msgspec
 
 from waypost.adapter import InvalidRecord, Record
 from waypost.kit import dnsnames, ownership
+from waypost.kit.ownership import quoted
 from waypost.model import Address, Port, Publication, PublishedInstance, PublishedName, ServiceKey, Strategy, family
 
 __all__ = ["Entry", "render", "target"]
@@ -74,7 +74,7 @@ def _several(publication: Publication, zone: str) -> frozenset[str]:
 
 def target(source: str, instance: str) -> str:
     """Return the label under which an instance has its own addresses, the same for as long as it lives."""
-    digest = blake2b(f"{quote(source, safe='')}/{instance}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    digest = blake2b(f"{quoted(source)}/{instance}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return f"i-{b32hexencode(digest).rstrip(b'=').decode().lower()}"
 
 
@@ -102,8 +102,8 @@ def _record(
     try:
         ports = _ports(instance, name)
         addresses, host = _addresses(instance.addresses)
-        key = "/".join((full, *(quote(part, safe="") for part in (*_parts(service), instance.id))))
-        key += f":{quote(name.port or '', safe='')}" if several else ""
+        key = "/".join((full, *(quoted(part) for part in (*_parts(service), instance.id))))
+        key += f":{quoted(name.port or '')}" if several else ""
         if len(key) > MAX_KEY:
             raise dnsnames.BadName(f"the ids make a key of {len(key)} characters; {MAX_KEY} are possible")
         entry = Entry(

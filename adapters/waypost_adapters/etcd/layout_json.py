@@ -16,13 +16,13 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 import msgspec
 
 from waypost.adapter import Foreign, InvalidRecord, Observed, Record, fingerprint
 from waypost.kit import ownership
-from waypost.kit.ownership import Ownership
+from waypost.kit.ownership import Ownership, path_text, quoted
 from waypost.model import Address, Port, Publication, PublishedInstance, PublishedName, ServiceKey
 
 __all__ = ["JsonLayout", "owner_mark", "segment", "wrong_segment"]
@@ -30,7 +30,6 @@ __all__ = ["JsonLayout", "owner_mark", "segment", "wrong_segment"]
 LONGEST_PART = 255  # bytes of UTF-8, before encoding
 LARGEST_VALUE = 256 * 1024  # bytes
 
-_PLAIN = re.compile(r"[A-Za-z0-9_.~-]+").fullmatch
 _GOOD = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9_.~-]{0,254}").fullmatch  # nothing wrong and nothing to encode
 NOTHING: Mapping[str, str] = {}
 
@@ -79,7 +78,7 @@ _decode = msgspec.json.Decoder(_Seen).decode
 
 def segment(text: str) -> str:
     """Return the text percent-encoded, as one part of a key. Raises UnicodeEncodeError for a lone surrogate."""
-    return text if _PLAIN(text) else quote(text, safe="")
+    return quoted(text)
 
 
 def wrong_segment(text: str) -> str:
@@ -99,7 +98,7 @@ def wrong_segment(text: str) -> str:
 
 def owner_mark(owner: str) -> bytes:
     """Return what every value of this owner begins with, and no other owner's does."""
-    return b'{"owner":"%b",' % quote(owner, safe="").encode()
+    return b'{"owner":"%b",' % quoted(owner).encode()
 
 
 class JsonLayout:
@@ -213,7 +212,7 @@ class _About:
         document.zone = instance.zone
         document.metadata = instance.metadata
         try:
-            document.path = self._path(instance) if instance.path else ""
+            document.path = path_text(instance.path) if instance.path else ""
             content = _encode(document)
         except UnicodeEncodeError:
             return InvalidRecord(instance.id, "a label, address or id is not valid Unicode", name.name)
@@ -221,9 +220,6 @@ class _About:
             message = f"the record is {len(content)} bytes long; {LARGEST_VALUE} are possible"
             return InvalidRecord(instance.id, message, name.name)
         return Record(place[0] + at + place[1], instance.id, content, name.name, instance.ready)
-
-    def _path(self, instance: PublishedInstance) -> str:
-        return ownership.of(self.publication, instance).encode()["waypost-path"]
 
 
 @lru_cache(maxsize=16_384)

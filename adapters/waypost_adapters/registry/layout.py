@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 import msgspec
 
 from waypost.adapter import InvalidRecord, Record
 from waypost.kit import ownership
+from waypost.kit.ownership import quoted
 from waypost.model import Port, Publication, PublishedInstance, PublishedName, Strategy
 from waypost_adapters.registry.directory import NameKey
 
@@ -83,9 +84,9 @@ def _record(
         service.name,
         instance.id,
     )
-    key = "/".join([quote(part, safe="") for part in parts])
+    key = "/".join([quoted(part) for part in parts])
     if several:
-        key += f":{quote(name.port or '', safe='')}"
+        key += f":{quoted(name.port or '')}"
     entry = Entry(
         environment=publication.environment,
         namespace=publication.namespace,
