@@ -7,34 +7,53 @@ import asyncio
 import os
 import sys
 import time
+from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
+from typing import Any
 
 from bench import figures
 
+Benchmark = Callable[[argparse.Namespace], Coroutine[Any, Any, figures.Result]]
 
-def parser() -> argparse.ArgumentParser:
+
+def benchmarks() -> dict[str, Benchmark]:
+    from bench.cold_sync import cold_sync
+    from bench.propagation import ceiling, propagation
+
+    return {"cold-sync": cold_sync, "propagation": propagation, "ceiling": ceiling}
+
+
+def parser(names: Iterable[str]) -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    made.add_argument("name", choices=["cold-sync"])
+    made.add_argument("name", choices=[*names, "all"])
     made.add_argument("--check", action="store_true", help="exit with 1 where a goal is missed")
     made.add_argument("--results", type=Path, default=figures.RESULTS, help="a folder for the figures as JSON")
     made.add_argument("--instances", type=int, default=100_000)
     made.add_argument("--services", type=int, default=10_000)
-    made.add_argument("--rounds", type=int, default=3)
+    made.add_argument("--rounds", type=int, default=3, help="of each pair that is compared; the median is told")
+    made.add_argument("--rate", type=float, default=500, help="changes a second")
+    made.add_argument("--seconds", type=float, default=60, help="how long changes are played")
     return made
 
 
-def main() -> int:
-    options = parser().parse_args()
-    from bench.cold_sync import cold_sync
-
+def run(name: str, benchmark: Benchmark, options: argparse.Namespace) -> bool:
+    """Run one and tell what it found; whether all its goals are met."""
     began, load = time.monotonic(), os.getloadavg()[0]
-    result = asyncio.run(cold_sync(options))
+    result = asyncio.run(benchmark(options))
     result.load = load
-    result.command = " ".join(["python -m bench", *sys.argv[1:]])
+    result.command = f"python -m bench {name}"
     figures.tell(result)
     figures.keep(result, options.results)
-    print(f"{result.name}: took {time.monotonic() - began:.0f} s; the machine's load before it was {load:.1f}")
-    return int(options.check and not all(figure.good for figure in result.figures))
+    print(f"{name}: took {time.monotonic() - began:.0f} s; the machine's load before it was {load:.1f}", flush=True)
+    return all(figure.good for figure in result.figures)
+
+
+def main() -> int:
+    known = benchmarks()
+    options = parser(known).parse_args()
+    wanted = known if options.name == "all" else {options.name: known[options.name]}
+    good = [run(name, benchmark, options) for name, benchmark in wanted.items()]
+    return int(options.check and not all(good))
 
 
 if __name__ == "__main__":

@@ -96,7 +96,8 @@ class Policy:
         self._source_safety = source_safety
         self.budgets: dict[Scope, Budget] = {}
         self._spent: deque[Spent] = deque()
-        self._by_publication: dict[PublicationKey, list[Spent]] = {}
+        self._by_publication: dict[PublicationKey, dict[int, Spent]] = {}  # by their `id`; the latest is last
+        self._gathered: dict[tuple[int, tuple[Scope, ...]], int] = {}  # the same by tenths of a window, for saving
         self._bases: dict[PublicationKey, deque[tuple[float, int]]] = {}
         self._changed: OrderedDict[tuple[PublicationKey, str], int] = OrderedDict()  # → the tenth of a window
         self._changes: dict[int, int] = {}  # tenth → how many
@@ -159,9 +160,8 @@ class Policy:
 
     def refund(self, spent: Spent) -> None:
         """Take back a charge whose withdrawal did not happen."""
-        mine = self._by_publication.get(spent.publication, [])
-        if any(s is spent for s in mine):
-            mine[:] = [s for s in mine if s is not spent]
+        mine = self._by_publication.get(spent.publication)
+        if mine is not None and mine.pop(id(spent), None) is not None:
             self._uncount(spent)
 
     def note_change(self, now: float, key: PublicationKey, instance: str, cause: Cause) -> bool:
@@ -178,16 +178,20 @@ class Policy:
     # --- across restarts
 
     def spent(self, now: float) -> list[tuple[float, tuple[Scope, ...], int]]:
-        """Return what counts now as (seconds ago, scopes, how many), gathered by tenths of the window, for saving."""
+        """Return what counts now as (seconds ago, scopes, how many), gathered by tenths of the window, for saving.
+
+        It is asked for with every batch that withdraws, so it costs the same however much was spent. What is gathered
+        counts as spent at its tenth's end: never shorter than it must.
+        """
         self._slide(now)
         grain = self._grain
+        present = int(now / grain)
         gathered: dict[tuple[int, tuple[Scope, ...]], int] = {
-            (int(now / grain) - tenth, (_CHANGES,)): count for tenth, count in self._changes.items()
+            (present - tenth, (_CHANGES,)): count for tenth, count in self._changes.items()
         }
-        for mine in self._by_publication.values():
-            for one in mine:
-                place = int((now - one.at) / grain), one.scopes
-                gathered[place] = gathered.get(place, 0) + one.count
+        for (tenth, scopes), count in self._gathered.items():
+            place = max(0, present - tenth - 1), scopes
+            gathered[place] = gathered.get(place, 0) + count
         return [(tenth * grain, scopes, count) for (tenth, scopes), count in sorted(gathered.items())]
 
     def restore(self, now: float, spent: Iterable[tuple[float, tuple[Scope, ...], int]]) -> None:
@@ -247,11 +251,17 @@ class Policy:
 
     def _add(self, spent: Spent) -> None:
         self._spent.append(spent)
-        self._by_publication.setdefault(spent.publication, []).append(spent)
+        self._by_publication.setdefault(spent.publication, {})[id(spent)] = spent
+        place = int(spent.at / self._grain), spent.scopes
+        self._gathered[place] = self._gathered.get(place, 0) + spent.count
         for scope in spent.scopes:
             self._budget(scope).used += spent.count
 
     def _uncount(self, spent: Spent) -> None:
+        place = int(spent.at / self._grain), spent.scopes
+        self._gathered[place] -= spent.count
+        if not self._gathered[place]:
+            del self._gathered[place]
         for scope in spent.scopes:
             self._budget(scope).used -= spent.count
         if not self._by_publication.get(spent.publication, True):
@@ -261,7 +271,7 @@ class Policy:
         mine = self._by_publication.get(key)
         if not mine:
             return False
-        self._uncount(mine.pop())
+        self._uncount(mine.popitem()[1])
         return True
 
     def _slide(self, now: float) -> None:
