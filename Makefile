@@ -1,5 +1,5 @@
 # Each target is a line or two; what takes more is a script in tools/.
-.PHONY: env demo test test-fast check generate pins hooks clean
+.PHONY: env demo test test-fast check mutants generate pins hooks clean
 .DEFAULT_GOAL := env
 
 env:        # .venv with the project (editable) and every tool
@@ -16,6 +16,9 @@ test-fast: env # the quick tests, which need no server
 
 check: env  # format, lint, types, layers, tree
 	@sh tools/check.sh
+
+mutants: env # flips decisions of the engine, one at a time: the quick tests must see each
+	@.venv/bin/python -m tests.mutants
 
 generate: env # crds/ and the protobuf modules, from their sources
 	@sh tools/generate.sh

@@ -1,0 +1,356 @@
+"""Decisions of the engine, each with the wrong turn it could take.
+
+A decision is named by its module and by the text that takes it, which stands there exactly once. Whoever changes such a
+text changes its row as well: `test_decisions.py` says which.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+__all__ = ["DECISIONS", "Decision"]
+
+
+class Decision(NamedTuple):
+    """One decision: where it is, how it reads, how it is flipped, and what that breaks."""
+
+    module: str
+    text: str
+    flipped: str
+    breaks: str
+
+
+DECISIONS = (
+    # --- plan: what should change
+    Decision("plan", "if showing.refused:", "if not showing.refused:", "what is refused is written"),
+    Decision("plan", "if kept and not found.keeps:", "if kept:", "narrowed allowedCIDRs delete what is there"),
+    Decision("plan", "if kept and not found.keeps:", "if not kept and not found.keeps:", "withdrawals do not happen"),
+    Decision(
+        "plan",
+        "if cause is None and hold is None:",
+        "if cause is None:",
+        "what needs a hold stays without one",
+    ),
+    Decision(
+        "plan",
+        "if kept and world.instance(key, name) is None and (step := _leftover(world, target, key, name, kept)):",
+        "if kept and (step := _leftover(world, target, key, name, kept)):",
+        "a publication that is refused loses instances that live",
+    ),
+    Decision(
+        "plan",
+        'may_remove=may_remove and spec.sync_policy == "Sync"',
+        "may_remove=may_remove",
+        "UpsertOnly deletes",
+    ),
+    Decision(
+        "plan",
+        "may_remove = not conflicts and name not in invalid",
+        "may_remove = not conflicts",
+        "an instance that cannot be rendered loses the record it has",
+    ),
+    Decision(
+        "plan",
+        "may_remove = not conflicts and name not in invalid",
+        "may_remove = name not in invalid",
+        "a conflict under one name deletes what stands under another",
+    ),
+    Decision(
+        "plan",
+        "created = tuple(put for put in step.puts if put.create)",
+        "created = step.puts",
+        "CreateOnly rewrites",
+    ),
+    Decision(
+        "plan",
+        "elif found.fingerprint != fingerprint(record.content):",
+        "elif found.fingerprint == fingerprint(record.content):",
+        "what is right is rewritten and what is wrong stays",
+    ),
+    Decision(
+        "plan",
+        "changes = changes or (found.ready and record.ready)",
+        "changes = changes or record.ready",
+        "getting ready counts as a mass change",
+    ),
+    Decision(
+        "plan",
+        "removals = tuple(have) if may_remove else ()",
+        "removals = tuple(have) if not may_remove else ()",
+        "what must stay goes",
+    ),
+    Decision(
+        "plan",
+        "withdraws = any(k.ready for k in kept) and not stays",
+        "withdraws = any(k.ready for k in kept)",
+        "a rewrite is counted as a withdrawal",
+    ),
+    Decision(
+        "plan",
+        "withdraws = any(k.ready for k in kept) and not stays",
+        "withdraws = False",
+        "readiness lost passes every budget",
+    ),
+    Decision(
+        "plan",
+        "mine = [record for record in records.get(name, ()) if record.name not in conflicts]",
+        "mine = list(records.get(name, ()))",
+        "another registration's name is written",
+    ),
+    Decision(
+        "plan",
+        "if len(shown) == 1:",
+        "if shown:",
+        "one bad instance takes the others along",
+    ),
+    # --- policy: what may pass
+    Decision(
+        "policy",
+        'if cause in {"inferred", "health"} and ready - 1 < min_ready:',
+        'if cause in {"inferred", "health"} and ready < min_ready:',
+        "minReadyInstances is one too few",
+    ),
+    Decision(
+        "policy",
+        'if cause in {"inferred", "health"} and ready - 1 < min_ready:',
+        "if ready - 1 < min_ready:",
+        "minReadyInstances holds up facts and edits",
+    ),
+    Decision(
+        "policy",
+        "if budget.used + 1 > budget.limit(now):",
+        "if budget.used > budget.limit(now):",
+        "one more than the budget passes",
+    ),
+    Decision(
+        "policy",
+        "if budget.used + 1 > budget.limit(now):",
+        "if budget.used + 1 >= budget.limit(now):",
+        "one fewer than the budget passes",
+    ),
+    Decision(
+        "policy",
+        "return max(self.minimum, self.most(now) * self.percent // 100)",
+        "return min(self.minimum, self.most(now) * self.percent // 100)",
+        "minRemovals do not always pass",
+    ),
+    Decision(
+        "policy",
+        "return max(self._peaks[0][1] if self._peaks else 0, self.owned)",
+        "return self.owned",
+        "the limit shrinks with what goes",
+    ),
+    Decision(
+        "policy",
+        "while self._peaks and self._peaks[0][0] < now - self.window:",
+        "while False:",
+        "the most ever owned counts for ever",
+    ),
+    Decision(
+        "policy",
+        'return "MassChange" if used + 1 > self._most_changes(now) else None',
+        'return "MassChange" if used > self._most_changes(now) else None',
+        "one rewrite too many passes",
+    ),
+    Decision(
+        "policy",
+        "if cause in NOT_COUNTED or (key, instance) in self._changed:",
+        "if (key, instance) in self._changed:",
+        "an edit waits in a hold",
+    ),
+    Decision(
+        "policy",
+        "return ready - 1 >= self._base(now, key, ready)",
+        "return ready >= self._base(now, key, ready)",
+        "a loss counts as a replacement",
+    ),
+    Decision(
+        "policy",
+        "return ready - 1 >= self._base(now, key, ready)",
+        "return False",
+        "a replacement is counted",
+    ),
+    Decision(
+        "policy",
+        'if cause == "inferred":\n            return scopes',
+        'if cause == "health":\n            return scopes',
+        "inferred loss is not counted against its source",
+    ),
+    Decision(
+        "policy",
+        "while self._spent and self._spent[0].at < now - self.safety.window_seconds:",
+        "while False:",
+        "what was spent is never free again",
+    ),
+    Decision(
+        "policy",
+        "for _ in range(delta):",
+        "for _ in range(0):",
+        "a replacement that comes later gives nothing back",
+    ),
+    Decision(
+        "policy",
+        "if (rest := budget.limit(now) - budget.minimum - budget.used) > 0:",
+        "if False:",
+        "a lost history leaves the whole budget free",
+    ),
+    # --- holds: what waits for a person
+    Decision(
+        "holds",
+        'kind = "removal" if removal else "change"',
+        'kind = "removal"',
+        "who approves a rewrite approves a withdrawal",
+    ),
+    Decision(
+        "holds",
+        "return not self.decided_time - CLOCK_SECONDS <= wall < self.decided_time + self.expires_seconds",
+        "return not self.decided_time - CLOCK_SECONDS <= wall",
+        "an approval never ends",
+    ),
+    Decision(
+        "holds",
+        "return not self.decided_time - CLOCK_SECONDS <= wall < self.decided_time + self.expires_seconds",
+        "return not wall < self.decided_time + self.expires_seconds",
+        "a clock that is set back makes an approval last",
+    ),
+    Decision(
+        "holds",
+        "self._set(hold).discard(name)",
+        "pass",
+        "an approval covers what came back",
+    ),
+    Decision(
+        "holds",
+        "latest = max((h for h in decided if name in self._set(h))",
+        "latest = max((h for h in decided)",
+        "an approval covers what it does not name",
+    ),
+    Decision(
+        "holds",
+        "key=lambda h: h.decided_time or 0, default=None)",
+        "key=lambda h: -(h.decided_time or 0), default=None)",
+        "the older decision wins",
+    ),
+    Decision(
+        "holds",
+        "if now - shown.created_time < REPLACE_SECONDS:",
+        "if False:",
+        "a hold is replaced while a person reads it",
+    ),
+    Decision(
+        "holds",
+        "hashes = {name for name, _ in pairs.values()} - decided",
+        "hashes = {name for name, _ in pairs.values()}",
+        "a new hold asks again for what was decided",
+    ),
+    Decision(
+        "holds",
+        "if group not in self._waiting and hold is not None and planned(group[0], group[2]):",
+        "if group not in self._waiting and hold is not None:",
+        "a restart forgets a hold before anything was planned",
+    ),
+    # --- batch: what goes next
+    Decision(
+        "batch",
+        'if target.mode != "Apply":',
+        'if target.mode == "Paused":',
+        "a dry run writes",
+    ),
+    Decision(
+        "batch",
+        "if key in target.busy or key not in target.dirty:",
+        "if key not in target.dirty:",
+        "two batches in flight touch one publication",
+    ),
+    Decision(
+        "batch",
+        'if decision == "Approve" or (cause is None and decision != "Reject"):',
+        'if decision == "Approve" or cause is None:',
+        "what was rejected goes as soon as there is room",
+    ),
+    Decision(
+        "batch",
+        'if decision == "Approve" or (cause is None and decision != "Reject"):',
+        'if cause is None and decision != "Reject":',
+        "an approval lets nothing pass",
+    ),
+    Decision(
+        "batch",
+        "if any(other in target.busy for other in sharing):",
+        "if False:",
+        "deletions under a shared name overtake the writes beside them",
+    ),
+    Decision(
+        "batch",
+        "if missing > 0 and not step.hold:",
+        "if False:",
+        "old records go though their successors were refused",
+    ),
+    Decision(
+        "batch",
+        "return self.records > 0 and change.key not in self._keys and",
+        "return self.records > 0 and",
+        "a batch has a key twice",
+    ),
+    # --- writer: what outcomes mean
+    Decision(
+        "writer",
+        "while self._may_write() and not self._refused and not self._hesitate:",
+        "while not self._refused and not self._hesitate:",
+        "a term that ended goes on writing",
+    ),
+    Decision(
+        "writer",
+        "if self._in_flight >= self._sink.limits.in_flight:",
+        "if False:",
+        "more batches are under way than the sink allows",
+    ),
+    Decision(
+        "writer",
+        "if self._uncertain:\n                        if self._in_flight:",
+        "if self._uncertain:\n                        if False:",
+        "the target is looked at while batches are under way",
+    ),
+    Decision(
+        "writer",
+        "if target.fence is not None:\n            target.fence = await self._sink.advance(target.fence)",
+        "if False:\n            target.fence = await self._sink.advance(target.fence)",
+        "a late write comes through",
+    ),
+    Decision(
+        "writer",
+        'if outcome.status == "superseded":\n                target.mark(step.key, (step.instance,))',
+        'if outcome.status == "superseded":\n                pass',
+        "what the target did not write is not sent again",
+    ),
+    Decision(
+        "writer",
+        'elif outcome.status == "unknown":\n                self._uncertain[change.key]',
+        'elif outcome.status == "never":\n                self._uncertain[change.key]',
+        "what became of a write is not looked at",
+    ),
+    Decision(
+        "writer",
+        "target.policy.refund(item.spent)",
+        "pass",
+        "what did not happen stays counted",
+    ),
+    Decision(
+        "writer",
+        "if change.record is not None:\n                    target.failed.setdefault(",
+        "if change.record is None:\n                    target.failed.setdefault(",
+        "a refused write holds back no deletion",
+    ),
+    Decision(
+        "writer",
+        'found.sort(key=lambda pair: pair[1].status != "applied")',
+        'found.sort(key=lambda pair: pair[1].status == "applied")',
+        "a refusal is forgotten when another record of the instance is written",
+    ),
+    Decision(
+        "writer",
+        "if step.removals:\n                target.mark(step.key, (step.instance,))",
+        "if False:\n                target.mark(step.key, (step.instance,))",
+        "what a write replaces is never deleted",
+    ),
+)
