@@ -459,7 +459,7 @@ async def test_weights_count_what_is_known_to_fail_already(tmp_path: Path) -> No
         rig.declare(weighted(blue=90))
         await rig.settle(5)
         weights = {key: record["weight"] for key, record in rig.records().items() if key.startswith("web/")}
-    assert weights == {"web/b": 4500, "web/c": 4500}
+    assert weights == {"web/b": 5000, "web/c": 5000}
 
 
 @virtual_test
