@@ -111,12 +111,6 @@ def test_an_instance_is_ready_by_any_of_its_records() -> None:
     assert (ledger.shelves, ledger.by_service, ledger.by_registration, ledger.records) == ({}, {}, {}, 0)
 
 
-def test_records_are_found_by_key() -> None:
-    ledger = filled("a", "b")
-    ledger.put(KEY, "b", Kept("b2", 1, True))
-    assert sorted(ledger.find({"a", "b2", "x"})) == [(KEY, "a", "a"), (KEY, "b", "b2")]
-
-
 def test_a_look_tells_what_differs_and_what_is_missing() -> None:
     ledger = filled("a", "b", "c")
     with ledger.look() as look:

@@ -56,6 +56,7 @@ def made(name: str = "a", *addresses: Address, **more: Any) -> Instance:
 
 def look(showing: Showing, instance: Instance, **state: Any) -> PublishedInstance | Withheld:
     given = {"verdict": True, "was_ready": False, "draining_seconds": None, "ready_count": 1, **state}
+    given.setdefault("was_there", given["was_ready"])
     return present(showing, instance, **given)
 
 
@@ -225,21 +226,23 @@ def test_readiness(readiness: Any, verdict: bool | None, was_ready: bool, ready:
 
 @pytest.mark.parametrize("policy", ["Withhold", "Publish"])
 @pytest.mark.parametrize(
-    ("seconds", "was_ready", "there"),
+    ("seconds", "was_there", "was_ready", "there"),
     [
-        (0.0, True, True),
-        (9.9, True, True),
-        (9.9, False, True),
-        (10.0, True, False),
-        (None, True, False),
-        (None, False, False),
+        (0.0, True, True, True),
+        (9.9, True, True, True),
+        (9.9, True, False, True),
+        (10.0, True, True, False),
+        (None, True, True, False),
+        (None, True, False, False),
+        (0.0, False, False, False),  # what was never published is not published in order to go
     ],
 )
 def test_a_draining_instance_is_shown_as_not_ready_for_its_time(
-    policy: str, seconds: float | None, was_ready: bool, there: bool
+    policy: str, seconds: float | None, was_there: bool, was_ready: bool, there: bool
 ) -> None:
     showing = shown(entry={"notReady": policy}, drainSeconds=10)
-    found = look(showing, made(readiness="draining"), draining_seconds=seconds, was_ready=was_ready)
+    draining = made(readiness="draining")
+    found = look(showing, draining, draining_seconds=seconds, was_there=was_there, was_ready=was_ready)
     if there:
         assert isinstance(found, PublishedInstance)
         assert not found.ready

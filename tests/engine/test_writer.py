@@ -57,6 +57,20 @@ def test_a_batch_has_no_key_twice() -> None:
 # --- limits and order
 
 
+@virtual_test
+async def test_what_fits_a_budget_passes_in_a_stable_order(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.declare(registration("all", services=["*"], entry={"notReady": "Publish"}))
+    rig.memory["mem"].set(service("t", *NAMES), *(service(f"s{n}", "i") for n in range(10)))
+    async with rig.running() as engine:
+        await rig.settle()
+        rig.memory["mem"].set(service("t", *(instance(name, readiness="not-ready") for name in NAMES)))
+        await rig.settle(3)
+        ready = {key for key, record in rig.records().items() if record["ready"]}
+        assert ready == {f"t/{name}" for name in NAMES[15:]} | {f"s{n}/i" for n in range(10)}
+        assert len(engine.holds.waiting("out")) == 25
+
+
 class Watch(MemorySink):
     """Notes each batch, and what it touches while others are in flight."""
 

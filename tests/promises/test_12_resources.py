@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.rig import Rig, registration, service, sink, source
+from tests.rig import Rig, instance, registration, service, sink, source
 from waypost.testing.virtual import virtual_test
 
 
@@ -85,6 +85,23 @@ async def test_a_frozen_source_is_neither_read_nor_believed(tmp_path: Path) -> N
     async with rig.running():
         await rig.settle(3600)
         assert rig.found() == ["web/a", "web/b"]
+
+
+@virtual_test
+async def test_for_what_drains_no_time_passes_while_its_source_is_frozen(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.memory["mem"].set(service("web", "a", "b"))
+    rig.declare(registration("web", drainSeconds=10))
+    async with rig.running():
+        await rig.settle()
+        rig.memory["mem"].set(service("web", instance("a", readiness="draining"), "b"))
+        await rig.settle(1)
+        rig.declare(source(mode="Frozen"))
+        await rig.settle(3600)
+        assert rig.found() == ["web/a", "web/b"]
+        rig.declare(source())
+        await rig.settle(1)
+        assert rig.found() == ["web/b"]
 
 
 @virtual_test

@@ -6,7 +6,6 @@ many stay as writes were refused. Nothing here is sent, and nothing awaits but t
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,9 @@ import msgspec
 
 from waypost.adapter import Change
 from waypost.engine import accounts
+from waypost.engine.marks import Marks
 from waypost.engine.plan import World, plan
+from waypost.engine.slices import Slices
 from waypost.engine.step import Step
 from waypost.engine.target import Planned
 from waypost.model import PublicationKey
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Batcher", "Item", "Room"]
 
-SLICE_SECONDS = 0.002  # how long a pass may run before it lets others run
 PLANNED_AT_MOST = 200_000
+_NONE = Marks()
 
 
 class Item(msgspec.Struct):
@@ -86,6 +87,7 @@ class Batcher:
         self._clock = clock
         self._on_spent = on_spent
         self._on_hold = on_hold
+        self._slices = Slices(clock)
         self._counted = False  # a rewriting was counted that is not kept yet
 
     @property
@@ -99,13 +101,12 @@ class Batcher:
         target = self._target
         room = Room(self._sink.limits)
         items: list[Item] = []
-        began = self._clock.monotonic()
         for key in list(target.dirty):
             if key in target.busy or key not in target.dirty:
                 continue
             if room.records <= 0 or room.bytes <= 0:
                 break
-            took = self._fill(key, room)
+            took = await self._fill(key, room)
             if took:
                 target.busy.add(key)
                 items.extend(took)
@@ -113,16 +114,17 @@ class Batcher:
                 shelf = target.ledger.shelves.get(key)
                 if shelf is not None:
                     shelf.settled = True
-            if self._clock.monotonic() - began > SLICE_SECONDS:
-                await asyncio.sleep(0)
-                began = self._clock.monotonic()
+            await self._slices.rest()
         if self._counted or any(item.spent for item in items):
             self._counted = False
             self._on_spent()
         return items
 
-    def _fill(self, key: PublicationKey, room: Room) -> list[Item]:
-        """Plan one publication, a batch's worth at a time, until something is to do or nothing is dirty."""
+    async def _fill(self, key: PublicationKey, room: Room) -> list[Item]:
+        """Plan one publication, a batch's worth at a time, until something is to do or nothing is dirty.
+
+        Others run only while nothing is on its way into the batch.
+        """
         target = self._target
         while key in target.dirty and room.records > 0:
             names = self._take(key, room.records)
@@ -130,20 +132,19 @@ class Batcher:
             took = self._choose(key, names, plan(self._world, target, key, names), room)
             if took or len(target.dirty.get(key) or ()) > rest:
                 return took
+            await self._slices.rest()
         return []
 
     def _take(self, key: PublicationKey, room: int) -> list[str]:
         """Take at most `room` dirty instances of a publication; the rest stays dirty, behind the others."""
         target = self._target
         marked = target.dirty.pop(key)
-        names = (
-            list(self._world.all_instances(key) | set(target.ledger.instances(key))) if marked is None else list(marked)
-        )
         if marked is None:
-            names.sort()
-        if len(names) > room:
-            target.dirty[key] = set(names[room:])
-        return names[:room]
+            marked = Marks(self._world.all_instances(key) | set(target.ledger.instances(key)))
+        names = marked.take(room, lambda name: self._world.instance(key, name) is None)
+        if marked:
+            target.dirty[key] = marked
+        return names
 
     def _choose(self, key: PublicationKey, names: list[str], steps: list[Step], room: Room) -> list[Item]:
         """Let policy pass or hold each step; return the changes that can go now.
@@ -185,7 +186,7 @@ class Batcher:
         """Let deletions go when no write is outstanding beside them; keep as many back as writes were refused."""
         target = self._target
         sharing = target.names.sharing(key)
-        if self._others_write(sharing):
+        if self._rest_may_write(key) or self._others_write(sharing):
             target.waiting.setdefault(key, set()).update(step.instance for step in steps)
             return []
         beside = (key, *sharing)
@@ -224,6 +225,11 @@ class Batcher:
         elif step.changes:
             self._counted |= target.policy.note_change(now, step.key, step.instance, step.cause)
         return [Item(change, step, n == 0, spent if n == 0 else None) for n, change in enumerate(changes)]
+
+    def _rest_may_write(self, key: PublicationKey) -> bool:
+        """Say whether what is dirty of the publication and did not fit beside these may have something to write."""
+        rest = self._target.dirty.get(key, _NONE)
+        return rest is None or not rest.only_gone()
 
     def _others_write(self, sharing: set[PublicationKey]) -> bool:
         """Say whether any publication that shares a name has a write under way or waiting."""

@@ -45,8 +45,9 @@ class Shelf:
 class Ledger:
     """All records of one sink."""
 
-    def __init__(self) -> None:
-        """Begin with nothing known."""
+    def __init__(self, *, indexed: bool = False) -> None:
+        """Begin with nothing known. `indexed`: records will be asked for by their keys (see `find`)."""
+        self._index: dict[str, PublicationKey] | None = {} if indexed else None
         self.shelves: dict[PublicationKey, Shelf] = {}
         self.by_service: dict[ServiceKey, list[PublicationKey]] = {}
         self.by_registration: dict[str, set[PublicationKey]] = {}
@@ -81,6 +82,8 @@ class Ledger:
             shelf = self.shelves[publication] = Shelf()
             self.by_service.setdefault(publication.service, []).append(publication)
             self.by_registration.setdefault(publication.registration, set()).add(publication)
+        if self._index is not None:
+            self._index[kept.key] = publication
         before = self.kept(publication, instance)
         after = (*(k for k in before if k.key != kept.key), kept)
         return self._set(shelf, publication, instance, before, after)
@@ -90,6 +93,8 @@ class Ledger:
         shelf = self.shelves.get(publication)
         if shelf is None:
             return 0
+        if self._index is not None and self._index.get(key) == publication:  # else another has taken it over
+            del self._index[key]
         before = self.kept(publication, instance)
         after = tuple(k for k in before if k.key != key)
         return self._set(shelf, publication, instance, before, after)
@@ -137,12 +142,14 @@ class Ledger:
     def find(self, keys: Collection[str]) -> list[tuple[PublicationKey, str, str]]:
         """Return (publication, instance, key) of the records with these keys.
 
-        A pass over everything, for what is rare.
+        It looks through the publications that have them, and no others; the ledger must be indexed.
         """
+        assert self._index is not None
+        having = {self._index[key] for key in keys if key in self._index}
         return [
             (publication, instance, kept.key)
-            for publication, shelf in self.shelves.items()
-            for instance, found in shelf.instances.items()
+            for publication in sorted(having)
+            for instance, found in self.shelves[publication].instances.items()
             for kept in ((found,) if isinstance(found, Kept) else found)
             if kept.key in keys
         ]

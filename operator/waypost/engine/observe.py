@@ -15,6 +15,7 @@ from waypost.adapter import AdapterError, Fenced, NotClaimed
 from waypost.engine.apart import apart, first_of
 from waypost.engine.ledger import Kept, Ledger, Look
 from waypost.engine.names import Names
+from waypost.engine.slices import Slices
 from waypost.kit.backoff import Backoff
 from waypost.model import PublicationKey
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["RESYNC_SECONDS", "Observer"]
 
-SLICE_SECONDS = 0.002  # how long a pass may run before it lets others run
 RESYNC_SECONDS = 300.0
 
 log = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ class Observer:
         """Read all that the sink holds of ours, then mark everything as dirty."""
         target, reconciler = self._target, self._reconciler
         target.loaded = False
-        target.ledger = Ledger()
+        target.ledger = Ledger(indexed=hasattr(sink, "drift"))
         target.names = Names(
             sink.above,
             lambda key, name: reconciler.keeps(target.name, key, name),
@@ -131,19 +131,16 @@ class Observer:
 
     async def _look(self, sink: Sink) -> None:
         target = self._target
-        now = self._clock.monotonic
         found = 0
         with target.ledger.look() as look:
             async for observed in _sliced(sink.observe(), self._clock):
                 found += self._take(look, observed)
-            began = now()
+            slices = Slices(self._clock)
             for key, instance, record in look.missing():
                 found += 1
                 self._own(key, target.ledger.drop(key, instance, record))
                 self._lost(key, instance)
-                if now() - began > SLICE_SECONDS:
-                    await asyncio.sleep(0)
-                    began = now()
+                await slices.rest()
         for key, refused in list(target.failed.items()):
             target.mark(key, tuple(refused))
         if found:
@@ -234,12 +231,10 @@ class Observer:
 
 async def _sliced(items: AsyncIterator[Observed], clock: Clock) -> AsyncIterator[Observed]:
     """Yield the items, letting others run every two milliseconds."""
-    began = clock.monotonic()
+    slices = Slices(clock)
     async for item in items:
         yield item
-        if clock.monotonic() - began > SLICE_SECONDS:
-            await asyncio.sleep(0)
-            began = clock.monotonic()
+        await slices.rest()
 
 
 def _publication(observed: Observed) -> PublicationKey:

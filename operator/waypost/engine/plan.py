@@ -54,7 +54,7 @@ class World:
         raise NotImplementedError
 
     def draining_seconds(self, key: PublicationKey, instance: str) -> float | None:
-        """Return for how long an instance has been draining."""
+        """Return for how long an instance has been draining; while its source is frozen no time passes."""
         raise NotImplementedError
 
     def ready_count(self, showing: Showing) -> int:
@@ -85,6 +85,7 @@ def plan(world: World, target: Target, key: PublicationKey, instances: Collectio
             showing,
             instance,
             verdict=world.verdict(showing, instance),
+            was_there=bool(kept),
             was_ready=any(k.ready for k in kept),
             draining_seconds=world.draining_seconds(key, name) if instance.readiness == "draining" else None,
             ready_count=world.ready_count(showing) if showing.weighted else 0,
@@ -146,6 +147,7 @@ def _show(world: World, target: Target, showing: Showing, shown: Sequence[Publis
         clash = next((taken[record.key] for record in mine if record.key in taken), None)
         if name in invalid:
             target.set_problem(key, name, invalid[name])
+            target.failed.setdefault(key, {})[name] = invalid[name]
         elif clash:
             target.set_problem(key, name, f"its record would be the same as that of {clash}")
             mine = [record for record in mine if record.key not in taken]

@@ -204,13 +204,15 @@ def present(
     instance: Instance,
     *,
     verdict: bool | None,
+    was_there: bool,
     was_ready: bool,
     draining_seconds: float | None,
     ready_count: int,
 ) -> PublishedInstance | Withheld:
     """Return what is published of an instance.
 
-    `verdict` True where no check is asked for, None where there is none yet.
+    `verdict` True where no check is asked for, None where there is none yet. `was_there`: something of it is published,
+    `was_ready`: as ready. `draining_seconds`: for how long it has been draining; None: for longer than anyone knows.
     """
     if showing.rule.share == 0:
         return Withheld("edit", f"source entry `{showing.rule.name}` has weight 0")
@@ -224,9 +226,7 @@ def present(
     if not ports and (spec.ports or showing.entry.ports is not None):
         return Withheld("source", "none of its ports is one that the registration asks for", problem=True)
     if instance.readiness == "draining":
-        if not was_ready and draining_seconds is None:
-            return Withheld("source", "it is draining")
-        if draining_seconds is None or draining_seconds >= spec.drain_seconds:
+        if not was_there or draining_seconds is None or draining_seconds >= spec.drain_seconds:
             return Withheld("source", "it is draining")
         ready = False
     else:

@@ -115,7 +115,9 @@ class Reconciler(World):
         """See plan.World."""
         view = self.views.get(key.service.source)
         since = view.draining.get((key.service, instance)) if view is not None else None
-        return None if since is None else self._now() - since
+        if view is None or since is None:
+            return None
+        return 0.0 if view.frozen else self._now() - since
 
     def ready_count(self, showing: Showing) -> int:
         """See plan.World."""
@@ -274,12 +276,12 @@ class Reconciler(World):
 
     def reconsider_source(self, name: str) -> None:
         """Match all services of a source again: it is new, gone, or its rules have changed."""
-        for key in self._services_of(name):
+        for key in sorted(self._services_of(name)):
             self._rematch(key)
 
     def reconsider_all(self) -> None:
         """Match everything again: a sink is new, gone, or its rules have changed."""
-        for name in set(self.views) | {key.source for key in self._by_service}:
+        for name in sorted(set(self.views) | {key.source for key in self._by_service}):
             self.reconsider_source(name)
 
     def forget_target(self, name: str) -> None:
@@ -442,6 +444,7 @@ class Reconciler(World):
             showing,
             instance,
             verdict=self.verdict(showing, instance),
+            was_there=bool(target.ledger.kept(key, instance.id)),
             was_ready=target.ledger.is_ready(key, instance.id),
             draining_seconds=self.draining_seconds(key, instance.id),
             ready_count=self.ready_count(showing),

@@ -217,7 +217,7 @@ def _pending(engine: Engine, target: Target, key: PublicationKey, kept: Mapping[
     waiting = set(target.waiting.get(key, ()))
     if key in target.dirty:
         marked = target.dirty[key]
-        waiting |= instances if marked is None else marked
+        waiting.update(instances if marked is None else marked)
     return len(waiting) or int(key in target.busy)
 
 

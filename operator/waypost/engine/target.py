@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from waypost.engine.ledger import Ledger
+from waypost.engine.marks import Marks
 from waypost.engine.names import Names
 from waypost.model import PublicationKey
 
@@ -46,7 +47,7 @@ class Planned(msgspec.Struct, frozen=True):
 class Target:
     """The state of one sink.
 
-    `dirty[key]` is the set of instances to look at again, or None for all of the publication.
+    `dirty[key]` is which instances to look at again, or None for all of the publication.
     """
 
     def __init__(self, name: str, far: Far, mode: Mode, policy: Policy) -> None:
@@ -60,7 +61,7 @@ class Target:
         self.loaded = False  # observed in whole, in this term
         self.ledger = Ledger()
         self.names = Names(lambda _: ())
-        self.dirty: dict[PublicationKey, set[str] | None] = {}
+        self.dirty: dict[PublicationKey, Marks | None] = {}
         self.waiting: dict[PublicationKey, set[str]] = {}  # removals that wait for writes under way
         self.busy: set[PublicationKey] = set()  # a batch in flight touches them
         self.failed: dict[PublicationKey, dict[str, str]] = {}  # writes that the target refused: instance → reason
@@ -82,13 +83,10 @@ class Target:
         if instances is None:
             self.dirty[key] = None
         else:
-            present = self.dirty.get(key, ())
+            present = self.dirty.setdefault(key, Marks())
             if present is None:
                 return
-            if isinstance(present, set):
-                present.update(instances)
-            else:
-                self.dirty[key] = set(instances)
+            present.add(instances)
         self.wake.set()
 
     def mark_pairs(self, pairs: Iterable[Pair]) -> None:

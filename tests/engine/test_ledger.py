@@ -1,0 +1,47 @@
+"""What a sink holds, and how it is found by its key."""
+
+from typing import NoReturn
+
+from waypost.engine.ledger import Kept, Ledger, Shelf
+from waypost.model import PublicationKey, ServiceKey
+
+
+def key(name: str) -> PublicationKey:
+    return PublicationKey("default/web", "out", ServiceKey("mem", "", name))
+
+
+def kept(record: str) -> Kept:
+    return Kept(record, 1, ready=True)
+
+
+class Unread(dict[PublicationKey, Shelf]):
+    """Shelves that are got one by one, and never passed over."""
+
+    def __iter__(self) -> NoReturn:
+        raise AssertionError("a pass over everything")
+
+    items = keys = values = __iter__
+
+
+def test_records_are_found_by_their_keys_without_a_pass_over_all() -> None:
+    ledger = Ledger(indexed=True)
+    for n in range(10):
+        for i in ("a", "b"):
+            ledger.put(key(f"s{n}"), i, kept(f"s{n}/{i}"))
+    ledger.shelves = Unread(ledger.shelves)
+    assert ledger.find({"s7/a", "s3/b", "foreign"}) == [(key("s3"), "b", "s3/b"), (key("s7"), "a", "s7/a")]
+
+
+def test_what_went_is_not_found() -> None:
+    ledger = Ledger(indexed=True)
+    ledger.put(key("s"), "a", kept("s/a"))
+    ledger.drop(key("s"), "a", "s/a")
+    assert ledger.find({"s/a"}) == []
+
+
+def test_what_another_publication_took_over_is_found_there() -> None:
+    ledger = Ledger(indexed=True)
+    ledger.put(key("old"), "a", kept("web/a"))
+    ledger.put(key("new"), "a", kept("web/a"))
+    ledger.drop(key("old"), "a", "web/a")
+    assert ledger.find({"web/a"}) == [(key("new"), "a", "web/a")]
