@@ -3,11 +3,12 @@
 # As root or by sudo without a password; else it says what is left out, and fails. No daemon is started by what it installs.
 set -eu
 
-[ $# -gt 0 ] || set -- etcd consul mesos witness
+[ $# -gt 0 ] || set -- etcd consul mesos swarm witness
 wanted="ca-certificates"
 for part in "$@"; do
     case $part in
     mesos) wanted="$wanted gcc libc6-dev libsasl2-2 libstdc++6 zlib1g" ;; # to link stand-ins; what libmesos loads
+    swarm) wanted="$wanted docker.io iptables busybox-static iproute2 tini" ;;
     witness) wanted="$wanted bind9-dnsutils" ;;                           # dig
     esac
 done
@@ -17,7 +18,7 @@ if [ "$(command -v python3)" = /usr/bin/python3 ] && ! /usr/bin/python3 -c 'impo
 fi
 
 if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
-    echo "testbed: this is no Debian: to be installed by hand, if absent: gcc and the C library's headers, dig"
+    echo "testbed: this is no Debian: to be installed by hand, if absent: gcc and the C library's headers, dig, dockerd, busybox"
     exit 0
 fi
 
@@ -35,6 +36,7 @@ elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
 else
     echo "testbed: neither root nor sudo without a password; not installed:$missing" >&2
     case $missing in *gcc* | *libc6-dev* | *libsasl2*) echo "testbed: left out: mesos" >&2 ;; esac
+    case $missing in *docker.io* | *busybox-static* | *iptables*) echo "testbed: left out: swarm" >&2 ;; esac
     case $missing in *bind9-dnsutils*) echo "testbed: left out: dig" >&2 ;; esac
     echo "testbed: an administrator can: apt-get install$missing" >&2
     exit 1
@@ -72,3 +74,7 @@ if ! apt install --yes --no-install-recommends $missing; then
     fi
 fi
 rm -f "$log"
+# Nor at the next boot: the testbed starts engines of its own.
+case $missing in *docker.io*) [ ! -d /run/systemd/system ] ||
+    $as_root systemctl -q disable docker.service docker.socket containerd.service || true ;;
+esac

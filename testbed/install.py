@@ -19,7 +19,7 @@ from pathlib import Path
 
 from testbed.cache import cache
 from testbed.index import FetchError
-from testbed.parts import COMMANDS, DEFAULT, PARTS, STAMP, Part, missing
+from testbed.parts import COMMANDS, DEFAULT, NOT_ROOT, PARTS, STAMP, Part, missing
 from testbed.process import KEEPER
 from testbed.recipes import prerequisites, recipe
 
@@ -106,7 +106,7 @@ def install(part: Part) -> None:
         if problem is None:
             say(f"{part.name}: made by another process meanwhile")
             return
-        if part.only_x86 and "only for" in problem:
+        if (part.only_x86 and "only for" in problem) or "not there; install" in problem or NOT_ROOT in problem:
             raise BuildError(problem)
         replace(part)
 

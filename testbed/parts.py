@@ -15,10 +15,15 @@ from testbed.cache import cache
 
 HERE = Path(__file__).parent
 STAMP = ".stamp"
+NOT_ROOT = "makes network namespaces, which root alone may"
 
 
 class MissingError(Exception):
     """A part is not there; the message says why and what to do."""
+
+
+class NotRootError(MissingError):
+    """A part is for root alone, and this is not root."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,8 @@ class Part:
     inputs: tuple[Path, ...] = ()
     go: GoBuild | None = None
     only_x86: bool = False
+    only_root: bool = False
+    commands: tuple[str, ...] = ()  # of COMMANDS: what it needs of the machine
 
     @property
     def folder(self) -> Path:
@@ -59,6 +66,11 @@ class Part:
         """Why it cannot be used, or None."""
         if self.only_x86 and platform.machine() not in ("x86_64", "AMD64"):
             return f"{self.name}: only for x86_64 machines, this is {platform.machine()}"
+        if self.only_root and os.geteuid() != 0:
+            return f"{self.name}: {NOT_ROOT}"
+        for command in self.commands:
+            if why := _problem(command):
+                return f"{self.name}: {why}"
         remedy = f"run `sh testbed/setup.sh {self.name}` (about {self.minutes:g} min)"
         if not all(os.path.exists(self.folder / program) for program in self.programs):  # noqa: PTH110 (never raises)
             return f"{self.name}: not there; {remedy}"
@@ -100,6 +112,15 @@ PARTS = {
             only_x86=True,
         ),
         Part(
+            "swarm",
+            "an image for Docker Swarm",
+            0.1,
+            ("image.tar",),
+            (HERE / "swarm/image.sh",),
+            only_root=True,
+            commands=("dockerd", "iptables", "ip", "nsenter", "tini", "busybox"),
+        ),
+        Part(
             "witness",
             "other people's clients, to read back what was written",
             0.5,
@@ -127,8 +148,17 @@ PARTS = {
         _go("kwok", "kwok 0.7.0", 3.5, GoBuild({"kwok": "sigs.k8s.io/kwok/cmd/kwok"}, module=False, version="v0.7.0")),
     )
 }
-DEFAULT = ("etcd", "consul", "mesos", "witness")
-COMMANDS = {"dig": "bind9-dnsutils", "openssl": "openssl"}  # programs of the machine's own, and their Debian packages
+DEFAULT = ("etcd", "consul", "mesos", "swarm", "witness")
+COMMANDS = {  # programs of the machine's own, and their Debian packages
+    "busybox": "busybox-static",
+    "dig": "bind9-dnsutils",
+    "dockerd": "docker.io",
+    "ip": "iproute2",
+    "iptables": "iptables",
+    "nsenter": "util-linux",
+    "openssl": "openssl",
+    "tini": "tini",
+}
 
 
 def _problem(name: str) -> str | None:
@@ -147,4 +177,4 @@ def missing() -> dict[str, str]:
 def require(name: str) -> None:
     """Raise MissingError, with what to do about it, unless `name` can be used. KeyError: there is no such part."""
     if why := _problem(name):
-        raise MissingError(why)
+        raise (NotRootError if NOT_ROOT in why else MissingError)(why)

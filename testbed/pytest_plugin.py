@@ -1,6 +1,6 @@
-"""Servers for tests: fixtures `etcd`, `consul`, `mesos`, and the marker `server("NAME")` for what a test starts itself.
+"""Servers for tests: fixtures `etcd`, `consul`, `mesos`, `swarm`, and the marker `server("NAME")` for what a test starts itself.
 
-Where a server is not there, a test that needs it is skipped with the reason; with CI=true in the environment it fails.
+Where a server is not there, a test that needs it is skipped with the reason; with CI=true in the environment it fails (unless it is for root alone, and this is not root).
 The servers live as long as the session (a worker of pytest-xdist has its own), start at first use, and are shared: a
 test keeps to keys, names and frameworks of its own, and leaves the server running. One that kills or pauses a server
 starts its own.
@@ -14,11 +14,11 @@ from typing import Any, TypeVar
 
 import pytest
 
-from testbed.parts import MissingError, require
-from testbed.servers import Consul, Etcd, MesosCluster
+from testbed.parts import MissingError, NotRootError, require
+from testbed.servers import Consul, Etcd, MesosCluster, SwarmCluster
 
-ServerT = TypeVar("ServerT", Etcd, Consul, MesosCluster)
-FIXTURES = ("etcd", "consul", "mesos")
+ServerT = TypeVar("ServerT", Etcd, Consul, MesosCluster, SwarmCluster)
+FIXTURES = ("etcd", "consul", "mesos", "swarm")
 
 
 def need(name: str) -> None:
@@ -26,7 +26,7 @@ def need(name: str) -> None:
     try:
         require(name)
     except MissingError as error:
-        if os.environ.get("CI") == "true":
+        if os.environ.get("CI") == "true" and not isinstance(error, NotRootError):
             pytest.fail(str(error), pytrace=False)
         pytest.skip(str(error))
 
@@ -91,3 +91,9 @@ def consul(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Consul]:
 def mesos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MesosCluster]:
     """A Mesos master with two agents, shared; a test brings its own framework."""
     yield from _running(MesosCluster(tmp_path_factory.mktemp("mesos")))
+
+
+@pytest.fixture(scope="session")
+def swarm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SwarmCluster]:
+    """A Docker Swarm of one manager and one worker, shared; a test brings its own services."""
+    yield from _running(SwarmCluster(tmp_path_factory.mktemp("swarm")))

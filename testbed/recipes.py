@@ -85,6 +85,11 @@ def make_mesos(target: Path, run: Runner) -> None:
     run(["sh", str(HERE / "mesos/shims.sh"), str(target / "shims")])
 
 
+def make_swarm(target: Path, run: Runner) -> None:
+    """An image made of busybox; fails where the kernel has not what a Swarm needs."""
+    run(["sh", str(HERE / "swarm/image.sh"), str(target)])
+
+
 def make_witness(target: Path, run: Runner) -> None:
     """An environment with the pinned clients, and the pure-Python part of http-parser, which does not build."""
     run([sys.executable, "-m", "venv", str(target)])
@@ -104,7 +109,7 @@ def recipe(part: Part) -> Callable[[Path, Runner], None]:
     """What makes this part."""
     if part.go:
         return lambda target, run: make_server(part, target, run)
-    return {"go": make_go, "mesos": make_mesos, "witness": make_witness}[part.name]
+    return {"go": make_go, "mesos": make_mesos, "swarm": make_swarm, "witness": make_witness}[part.name]
 
 
 def _pip(python: str) -> list[str]:

@@ -1,9 +1,10 @@
-"""Real servers on loopback with free ports, each an async context manager: Etcd, EtcdCluster, Consul, MesosCluster."""
+"""Real servers on loopback with free ports, each an async context manager: Etcd, EtcdCluster, Consul, MesosCluster, SwarmCluster."""
 
 from testbed.servers.consul import Consul
 from testbed.servers.etcd import ROOT_PASSWORD, Etcd, EtcdCluster
 from testbed.servers.framework import Framework, Task
 from testbed.servers.mesos import MesosAgent, MesosCluster, MesosMaster
+from testbed.servers.swarm import SwarmCluster, SwarmNode
 
 __all__ = [
     "ROOT_PASSWORD",
@@ -14,5 +15,7 @@ __all__ = [
     "MesosAgent",
     "MesosCluster",
     "MesosMaster",
+    "SwarmCluster",
+    "SwarmNode",
     "Task",
 ]
