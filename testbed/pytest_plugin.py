@@ -1,6 +1,7 @@
-"""Servers for tests: fixtures `etcd`, `consul`, `mesos`, `swarm`, and the marker `server("NAME")` for what a test starts itself.
+"""Servers for tests: fixtures `etcd`, `consul`, `mesos`, `swarm`; the marker `server("NAME")` for what a test starts.
 
-Where a server is not there, a test that needs it is skipped with the reason; with CI=true in the environment it fails (unless it is for root alone, and this is not root).
+Where a server is not there, a test that needs it is skipped with the reason; with CI=true in the environment it fails,
+unless it is for root alone and this is not root.
 The servers live as long as the session (a worker of pytest-xdist has its own), start at first use, and are shared: a
 test keeps to keys, names and frameworks of its own, and leaves the server running. One that kills or pauses a server
 starts its own.
@@ -16,6 +17,7 @@ import pytest
 
 from testbed.parts import MissingError, NotRootError, require
 from testbed.servers import Consul, Etcd, MesosCluster, SwarmCluster
+from testbed.tls import Authority
 
 ServerT = TypeVar("ServerT", Etcd, Consul, MesosCluster, SwarmCluster)
 FIXTURES = ("etcd", "consul", "mesos", "swarm")
@@ -95,5 +97,6 @@ def mesos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MesosCluster]:
 
 @pytest.fixture(scope="session")
 def swarm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SwarmCluster]:
-    """A Docker Swarm of one manager and one worker, shared; a test brings its own services."""
-    yield from _running(SwarmCluster(tmp_path_factory.mktemp("swarm")))
+    """A Docker Swarm of one manager and one worker, also over TLS, shared; a test brings its own services."""
+    directory = tmp_path_factory.mktemp("swarm")
+    yield from _running(SwarmCluster(directory, tls=Authority(directory / "tls")))

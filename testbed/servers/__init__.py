@@ -1,4 +1,4 @@
-"""Real servers on loopback with free ports, each an async context manager: Etcd, EtcdCluster, Consul, MesosCluster, SwarmCluster."""
+"""Real servers with addresses of their own, each an async context manager: Etcd, Consul, MesosCluster, SwarmCluster."""
 
 from testbed.servers.consul import Consul
 from testbed.servers.etcd import ROOT_PASSWORD, Etcd, EtcdCluster

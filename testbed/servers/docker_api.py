@@ -37,7 +37,9 @@ class DockerApi:
         """Send one request (a `body` that is not bytes goes as JSON); OSError: no answer within `timeout` seconds."""
         return await asyncio.to_thread(self._request, method, path, body, timeout, query)
 
-    async def call(self, method: str, path: str, body: object = None, *, timeout: float = 30, **query: str | int) -> Any:
+    async def call(
+        self, method: str, path: str, body: object = None, *, timeout: float = 30, **query: str | int
+    ) -> Any:
         """The same, decoded; raises ValueError for a refusal."""
         answer = await self.request(method, path, body, timeout=timeout, **query)
         answer.expect(200, 201, 204)

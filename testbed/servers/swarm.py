@@ -55,7 +55,9 @@ class SwarmNetwork(Server):
         await super().kill9()
         if self._said.exists():
             number = self.net.rpartition(".")[2]
-            await asyncio.to_thread(subprocess.run, ["ip", "link", "del", f"wpsw{number}"], capture_output=True, check=False)
+            await asyncio.to_thread(
+                subprocess.run, ["ip", "link", "del", f"wpsw{number}"], capture_output=True, check=False
+            )
             self._said.unlink()
 
     async def probe(self) -> None:
@@ -192,6 +194,7 @@ class SwarmCluster:
         self.directory = directory.resolve()
         self.network = SwarmNetwork(self.directory / "network")
         self._heartbeat = heartbeat
+        self.tls = tls
         self._managers = managers
         self.nodes = [
             SwarmNode(self.directory / f"n{number}", number, self.network, tls)
@@ -213,10 +216,12 @@ class SwarmCluster:
         """What the source is given: the managers' sockets."""
         return [node.host for node in self.managers]
 
-    async def call(self, method: str, path: str, body: object = None, **query: str | int) -> Any:
+    async def call(
+        self, method: str, path: str, body: object = None, *, timeout: float = 30, **query: str | int
+    ) -> Any:
         """A call of the API at the first manager that runs, decoded."""
         node = next(node for node in self.managers if node.running)
-        return await node.api.call(method, path, body, **query)
+        return await node.api.call(method, path, body, timeout=timeout, **query)
 
     async def start(self, *, timeout: float = 60) -> Self:
         """Start all nodes, then make them a Swarm; ready when every node is."""
@@ -333,6 +338,15 @@ class SwarmCluster:
                 if len(found) == count:
                     return found
                 await asyncio.sleep(0.1)
+
+    async def gone(self, prefix: str, *, timeout: float = 60) -> None:
+        """Wait until no container of services whose names begin so is left on any node that runs."""
+        async with asyncio.timeout(timeout):
+            for node in self.nodes:
+                while node.running and await node.api.call(
+                    "GET", "/containers/json", filters=f'{{"name":["^{prefix}"]}}'
+                ):
+                    await asyncio.sleep(0.1)
 
     async def stop(self) -> None:
         """End all nodes and the network."""

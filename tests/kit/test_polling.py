@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -38,7 +39,7 @@ class Listed:
         return answer
 
 
-def polling(listed: Callable[[], Awaitable[list[Service]]], seconds: float = 10.0, **more: float) -> Polling:
+def polling(listed: Callable[[], Awaitable[list[Service]]], seconds: float = 10.0, **more: Any) -> Polling:
     return Polling(listed, seconds, random=random.Random(1), **more)
 
 
@@ -71,6 +72,33 @@ async def test_what_the_list_no_longer_has_is_gone() -> None:
     async with watched(polling(listed)) as recorder:
         listed.services.clear()
         await recorder.until(lambda view: not view, 20)
+
+
+API = ServiceKey("list", "", "api")
+
+
+@virtual_test
+async def test_what_is_known_to_have_ended_is_told_as_a_fact_and_what_merely_lacks_as_a_view() -> None:
+    listed = Listed(web("a", "b", "c"), Service(API, {}, (Instance("x", (Address("10.0.0.8"),)),)))
+    ended: set[str] = set()
+    async with watched(polling(listed, ended=ended.__contains__)) as recorder:
+
+        async def said(*services: Service) -> list[tuple[str, ServiceKey | None]]:
+            listed.services = list(services)
+            before, calls = len(recorder.events), len(listed.times)
+            await asyncio.sleep(22)
+            assert len(listed.times) >= calls + 2
+            return [(event.kind, event.key) for event in recorder.events[before:] if event.kind != "current"]
+
+        ended |= {"a", "b", "x"}
+        assert await said(web("b", "c")) == [("put", KEY), ("remove", API)]
+        assert await said(web("b", "c", "d")) == [("put", KEY)], "nothing is lost"
+        assert await said(web()) == [("begun", None), ("snapshot", None)], "`c` and `d` are merely missing"
+        assert await said(web("e")) == [("put", KEY)]
+        assert await said() == [("begun", None), ("snapshot", None)]
+        assert sorted(await said(web(), Service(API))) == [("put", API), ("put", KEY)]
+        assert sorted(await said()) == [("remove", API), ("remove", KEY)], "there was nothing in them to lose"
+        assert not recorder.view
 
 
 @virtual_test

@@ -13,13 +13,13 @@ from collections.abc import Iterator
 
 import msgspec
 
+from waypost.kit.problems import Problems
 from waypost.model import Instance, Service, ServiceKey
 from waypost_adapters.mesos import mapping, wire
 from waypost_adapters.mesos.config import Naming
 from waypost_adapters.mesos.group import Group, Interned
 from waypost_adapters.mesos.known import Known, read
 from waypost_adapters.mesos.naming import namespace, service_name
-from waypost_adapters.mesos.problems import Problems
 
 __all__ = ["Inventory"]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
+from waypost.kit.problems import Problems
 from waypost.model import Address, Instance
 from waypost_adapters.mesos import mapping, wire
 from waypost_adapters.mesos.config import Naming
 from waypost_adapters.mesos.group import Group, Interned
-from waypost_adapters.mesos.problems import Problems
 
 __all__ = ["Known", "read"]
 

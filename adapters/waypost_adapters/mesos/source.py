@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 
 from waypost.adapter import AdapterError, Changes, Context, PermanentError, Snapshot
 from waypost.kit.http import Stream
+from waypost.kit.problems import Problems
 from waypost.model import Service
 from waypost_adapters.mesos.absence import Absence
 from waypost_adapters.mesos.config import Config
@@ -15,7 +16,6 @@ from waypost_adapters.mesos.events import TYPES, After, apply, decode
 from waypost_adapters.mesos.inventory import Inventory
 from waypost_adapters.mesos.master import Leader, Masters
 from waypost_adapters.mesos.pace import Pace
-from waypost_adapters.mesos.problems import Problems
 from waypost_adapters.mesos.recordio import Records
 from waypost_adapters.mesos.view import View
 
@@ -38,7 +38,7 @@ class MesosSource:
     def __init__(self, config: Config, context: Context, masters: Masters) -> None:
         self._seconds = config.poll_seconds
         self._context, self._masters = context, masters
-        self._problems = Problems(context.log, context.metrics)
+        self._problems = Problems(context.log, context.metrics, "mesos_problems_total")
         self._inventory = Inventory(context.name, config.naming, self._problems)
         self._absence = Absence()
         self._pace = Pace(context.clock)

@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 
 from waypost.adapter import AdapterError
+from waypost.kit.problems import Problems
 from waypost_adapters.mesos import mapping, wire
 from waypost_adapters.mesos.elements import Broken, Elements
 from waypost_adapters.mesos.inventory import Inventory
-from waypost_adapters.mesos.problems import Problems
 
 __all__ = ["HEARTBEAT_SECONDS", "View"]
 

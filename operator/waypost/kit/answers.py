@@ -33,7 +33,7 @@ class Response(msgspec.Struct, frozen=True):
 
     @property
     def place(self) -> str:
-        """The host and port that answered."""
+        """The host and port (or the socket) that answered."""
         return place(URL(self.url, encoded=True))
 
     def decode(self, decoder: msgspec.json.Decoder[T]) -> T:
@@ -47,14 +47,14 @@ class Response(msgspec.Struct, frozen=True):
 class Stream:
     """An answer whose body is read as it comes; once, by `chunks` or `read`."""
 
-    def __init__(self, response: aiohttp.ClientResponse, limit: int, idle_seconds: float) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, url: URL, limit: int, idle_seconds: float) -> None:
         self.status = response.status
         self.headers: Mapping[str, str] = response.headers
-        self.url = str(response.url.with_query(None))
+        self.url = str(url)
         self._response = response
         self._limit = limit
         self._idle = idle_seconds
-        self._place = place(response.url)
+        self._place = place(url)
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield what comes, in pieces of at most some 128 KiB; the total is not bounded.

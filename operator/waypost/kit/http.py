@@ -54,7 +54,8 @@ class Http:
     The address that answered last is asked first; one that cannot be connected to is passed over for the next.
     `headers` is called for each request and gives what carries credentials (a token): sent only to the origins of
     `urls`, and to the hosts that `trusted` names. The limits hold for each request: connecting (TLS included), the
-    whole of it, the body's bytes.
+    whole of it, the body's bytes. With `sockets`, `unix:///path` is an address too; redirects of such a server are not
+    followed.
     """
 
     def __init__(
@@ -70,10 +71,13 @@ class Http:
         headers: Callable[[], Mapping[str, str]] = lambda: NO_HEADERS,
         trusted: Callable[[str, int], bool] = lambda _host, _port: False,
         connections: int = 32,
+        sockets: bool = False,
     ) -> None:
         if not urls:
             raise PermanentError("no address is given; expected http://host:port, https://host:port or host:port")
-        self._urls = [base_url(str(url)) for url in urls]
+        given = [base_url(str(url), sockets=sockets) for url in urls]
+        self._paths = {_stand_in(at): url for at, url in enumerate(given) if url.scheme == "unix"}
+        self._urls = [_stand_in(at) if url.scheme == "unix" else url for at, url in enumerate(given)]
         self._origins = {url.origin() for url in self._urls}
         self._tls = ClientTls(credentials, tls)
         self._agent = user_agent
@@ -82,13 +86,20 @@ class Http:
         self._connections = connections
         self._first = 0
         self._session: aiohttp.ClientSession | None = None
+        self._by_socket: dict[URL, aiohttp.ClientSession] = {}
 
     async def __aenter__(self) -> Self:
         """Open the session; connects to nothing yet."""
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=self._connections, ttl_dns_cache=10, enable_cleanup_closed=ENDS_TLS_LATE
-            ),
+        self._session = self._with(
+            aiohttp.TCPConnector(limit=self._connections, ttl_dns_cache=10, enable_cleanup_closed=ENDS_TLS_LATE)
+        )
+        for url, path in self._paths.items():
+            self._by_socket[url] = self._with(aiohttp.UnixConnector(path.path, limit=self._connections))
+        return self
+
+    def _with(self, connector: aiohttp.BaseConnector) -> aiohttp.ClientSession:
+        session = aiohttp.ClientSession(
+            connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
             auto_decompress=False,
@@ -96,22 +107,25 @@ class Http:
             timeout=aiohttp.ClientTimeout(total=None, connect=None, sock_connect=self._connect),
         )
         # aiohttp would send a PUT or DELETE again when a kept connection breaks: it may have been done already.
-        self._session._retry_connection = False  # noqa: SLF001 - there is no public way
-        return self
+        session._retry_connection = False  # noqa: SLF001 - there is no public way
+        return session
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close every connection."""
         if self._session is not None:
-            await self._session.close()
+            for session in (self._session, *self._by_socket.values()):
+                await session.close()
             self._session = None
+            self._by_socket.clear()
             for _ in range(2):
                 await asyncio.sleep(0)  # the transports learn that they are closed
 
     def is_plaintext_remote(self) -> bool:
         """Return whether any address would carry a token in plain text beyond this machine."""
-        return any(url.scheme == "http" and not is_loopback(url.host or "") for url in self._urls)
+        remote = [url for url in self._urls if url not in self._paths and not is_loopback(url.host or "")]
+        return any(url.scheme == "http" for url in remote)
 
     async def request(
         self,
@@ -164,31 +178,33 @@ class Http:
         except TimeoutError:
             raise Unanswered(f"{self._told(path_or_url)}: no answer began within {limit:g} s") from None
         try:
-            yield Stream(response, self._limit, idle_seconds)
+            yield Stream(response, self._shown(response.url), self._limit, idle_seconds)
         finally:
             response.close()  # never kept: what is unread may have no end
 
     async def _whole(self, call: _Call, limit: float) -> Response:
         response = await self._open(call)
         try:
-            body = await Stream(response, self._limit, limit).read()
+            body = await Stream(response, self._shown(response.url), self._limit, limit).read()
         except BaseException:
             response.close()
             raise
         response.release()
-        return Response(response.status, response.headers, body, str(response.url.with_query(None)))
+        return Response(response.status, response.headers, body, str(self._shown(response.url)))
 
     async def _open(self, call: _Call) -> aiohttp.ClientResponse:
         response = await self._anywhere(call)
-        for _ in range(call.follow):
+        for _ in range(call.follow if response.url.origin() not in self._paths else 0):
             target = _redirect(call.method, response)
             if target is None:
                 break
             response.close()
+            if target.origin() in self._paths:
+                raise AdapterError(f"{place(response.url)}: redirects to a socket, which is not followed")
             response = await self._send(call, target)
         if response.headers.get("Content-Encoding", "identity") != "identity":
             response.close()
-            raise Unanswered(f"{place(response.url)}: the answer is compressed, which was not asked for")
+            raise Unanswered(f"{self._place(response.url)}: the answer is compressed, which was not asked for")
         return response
 
     async def _anywhere(self, call: _Call) -> aiohttp.ClientResponse:
@@ -210,12 +226,13 @@ class Http:
     async def _send(self, call: _Call, url: URL) -> aiohttp.ClientResponse:
         if self._session is None:
             raise AdapterError("the session is closed")
+        session = self._by_socket.get(url.origin(), self._session)
         known = url.origin() in self._origins or self._trusted(url.host or "", url.port or 0)
         secure = url.scheme == "https"
         headers = {**call.headers, **self._headers()} if known else call.headers
         context = self._tls.context(known=known) if secure else True
         try:
-            return await self._session.request(
+            return await session.request(
                 call.method,
                 url.update_query(call.params) if call.params else url,
                 data=call.body,
@@ -225,18 +242,25 @@ class Http:
                 server_hostname=self._tls.server_name if secure else None,
             )
         except NOT_CONNECTED as error:
-            raise _NotConnected(f"{place(url)}: {why(error)}") from None
+            raise _NotConnected(f"{self._place(url)}: {why(error)}") from None
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-            raise _Broken(f"{place(url)}: {why(error)}") from None
+            raise _Broken(f"{self._place(url)}: {why(error)}") from None
         except (aiohttp.InvalidURL, ValueError):
             raise AdapterError(
-                f"{place(url)}: the request's path or a header has a character it may not have"
+                f"{self._place(url)}: the request's path or a header has a character it may not have"
             ) from None
         except (aiohttp.ClientError, OSError) as error:
-            raise Unanswered(f"{place(url)}: {why(error)}") from None
+            raise Unanswered(f"{self._place(url)}: {why(error)}") from None
 
     def _told(self, path_or_url: str) -> str:
-        return place(URL(path_or_url, encoded=True) if "://" in path_or_url else self._urls[self._first])
+        return self._place(URL(path_or_url, encoded=True) if "://" in path_or_url else self._urls[self._first])
+
+    def _shown(self, url: URL) -> URL:
+        """Where an answer came from, without its query: a socket under its own address."""
+        return self._paths.get(url.origin()) or url.with_query(None)
+
+    def _place(self, url: URL) -> str:
+        return place(self._shown(url))
 
 
 class _NotConnected(AdapterError):
@@ -245,6 +269,11 @@ class _NotConnected(AdapterError):
 
 class _Broken(Unanswered):
     """The connection broke before an answer came."""
+
+
+def _stand_in(at: int) -> URL:
+    """The origin under which a socket is known inside: no host can have such a name (RFC 6761, section 6.4)."""
+    return URL(f"http://socket-{at}.invalid")
 
 
 def _redirect(method: str, response: aiohttp.ClientResponse) -> URL | None:

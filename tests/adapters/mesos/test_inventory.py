@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tests.adapters.mesos.fake_master import STATE, dumps
 from tests.adapters.mesos.test_recordio import WHOLE
 from waypost.adapter import AdapterError
+from waypost.kit.problems import Problems
 from waypost.model import Instance, Service, ServiceKey
 from waypost.testing.context import RecordedMetrics
 from waypost_adapters.mesos import wire
@@ -20,7 +21,6 @@ from waypost_adapters.mesos.absence import Absence
 from waypost_adapters.mesos.config import Naming
 from waypost_adapters.mesos.events import After, apply, decode
 from waypost_adapters.mesos.inventory import Inventory
-from waypost_adapters.mesos.problems import Problems
 from waypost_adapters.mesos.view import View
 
 
@@ -30,7 +30,7 @@ class Rig:
     def __init__(self, naming: Naming | None = None) -> None:
         self.metrics = RecordedMetrics()
         log = logging.LoggerAdapter(logging.getLogger("test.mesos"), {})
-        self.problems = Problems(log, self.metrics)
+        self.problems = Problems(log, self.metrics, "mesos_problems_total")
         self.inventory = Inventory("m", naming or Naming(), self.problems)
         self.absence = Absence()
 
