@@ -341,12 +341,15 @@ class SwarmCluster:
 
     async def gone(self, prefix: str, *, timeout: float = 60) -> None:
         """Wait until no container of services whose names begin so is left on any node that runs."""
+        named = f'{{"name":["^{prefix}"]}}'
         async with asyncio.timeout(timeout):
-            for node in self.nodes:
-                while node.running and await node.api.call(
-                    "GET", "/containers/json", filters=f'{{"name":["^{prefix}"]}}'
-                ):
-                    await asyncio.sleep(0.1)
+            while True:
+                running = [
+                    node.api.call("GET", "/containers/json", filters=named) for node in self.nodes if node.running
+                ]
+                if not any(await asyncio.gather(*running)):
+                    return
+                await asyncio.sleep(0.1)
 
     async def stop(self) -> None:
         """End all nodes and the network."""
