@@ -17,19 +17,17 @@ def key(name: str = "web", source: str = "mem", entry: str = "out") -> Publicati
 
 def policy(owned: int = 100, *, source: SourceSafety | None = None, **safety: float) -> Policy:
     made = Policy(SinkSafety(**safety), lambda _name: source or SourceSafety())  # type: ignore[arg-type]
-    made.own(0, key(), 0, owned, settled=False)
+    made.observed(0, {key(): owned})
     return made
 
 
-def withdraw(
-    made: Policy, now: float, count: int, cause: Cause = "source", ready: int = 100, settled: bool = True
-) -> int:
+def withdraw(made: Policy, now: float, count: int, cause: Cause = "source", ready: int = 100) -> int:
     """Withdraw as many as may go; return how many went."""
     for n in range(count):
         if made.may_withdraw(now, key(), cause, ready - n, 0) is not None:
             return n
         made.charge(now, key(), cause, ready - n)
-        made.own(now, key(), ready - n, -1, settled=settled)
+        made.own(now, key(), -1)
     return count
 
 
@@ -76,8 +74,8 @@ def test_what_fits_passes_and_the_next_does_not() -> None:
 def test_the_window_slides(now: float, more: int) -> None:
     made = policy()
     assert withdraw(made, 1, 50) == 30
-    made.own(2, key(), 70, 30, settled=False)  # others, so that the most stays
-    assert withdraw(made, now, 50, ready=100) in {more, 30}  # given back, or slid out
+    made.own(2, key("other"), 30)  # so that the most stays
+    assert withdraw(made, now, 50, ready=70) == more
 
 
 def test_a_window_that_slid_lets_others_go() -> None:
@@ -111,8 +109,8 @@ def test_an_inferred_loss_is_bound_by_its_source_and_a_fact_is_not() -> None:
 
 def test_an_entry_is_bound_by_what_it_has_itself() -> None:
     made = policy(0, min_removals=2)
-    made.own(0, key("small"), 0, 4, settled=False)
-    made.own(0, key("big"), 0, 1000, settled=False)
+    made.own(0, key("small"), 4)
+    made.own(0, key("big"), 1000)
     for n in range(2):
         assert made.may_withdraw(0, key("small"), "health", 4 - n, 0) is None
         made.charge(0, key("small"), "health", 4 - n)
@@ -139,34 +137,90 @@ def test_a_minimum_guards_what_is_inferred_or_checked(cause: Cause, ready: int, 
 
 def test_a_loss_that_leaves_as_many_as_there_were_is_free() -> None:
     made = policy(10)
-    made.own(5, key(), 10, 3, settled=True)  # 13 now
+    made.own(5, key(), 3)  # 13 now
     for ready in (13, 12, 11):
         assert made.charge(6, key(), "source", ready) is None
-        made.own(6, key(), ready, -1, settled=True)
+        made.own(6, key(), -1)
     assert made.charge(6, key(), "source", 10) is not None
 
 
 def test_what_was_there_before_the_window_is_the_measure() -> None:
     made = policy(10)
-    made.own(5, key(), 10, 3, settled=True)
+    made.own(5, key(), 3)
     assert made.charge(605, key(), "source", 13) is None
     assert made.charge(605.1, key(), "source", 13) is not None, "13 have been there for longer than the window"
 
 
 def test_a_first_sync_earns_nothing() -> None:
     made = policy(0)
-    made.own(0, key(), 0, 100, settled=False)
+    made.own(0, key(), 100)
     assert made.charge(1, key(), "source", 100) is not None
+
+
+def test_a_publication_that_is_new_has_its_measure_when_it_is_complete() -> None:
+    made = policy(0)
+    made.own(0, key(), 20)
+    made.complete(key())
+    made.own(1, key(), 20)
+    assert withdraw(made, 2, 20, ready=40) == 20
+    assert not made.budgets[()].used, "a switch right after a first sync"
+    assert withdraw(made, 3, 20, ready=20) == 12, "and no more: of the most there was"
+
+
+def test_what_went_before_it_was_complete_is_counted() -> None:
+    made = policy(0)
+    made.own(0, key(), 50)
+    made.own(1, key(), -1)
+    made.own(2, key(), 50)
+    made.complete(key())
+    assert withdraw(made, 3, 99, ready=99) == 29
+
+
+def test_the_measure_outlives_a_session() -> None:
+    made = policy(30)
+    made.own(5, key(), 20)
+    made.left(6)
+    made.observed(9, {key(): 45})
+    assert withdraw(made, 10, 15, ready=45) == 15
+    assert not made.budgets[()].used
+    assert withdraw(made, 10, 30, ready=30) == 15
+
+
+def test_what_came_while_nobody_looked_came_when_the_session_ended() -> None:
+    made = policy(30)
+    made.left(6)
+    made.observed(9, {key(): 50})
+    assert made.charge(606, key(), "source", 50) is None, "a write whose answer was lost"
+    made = policy(30)
+    made.left(6)
+    made.observed(700, {key(): 50})
+    assert made.charge(701, key(), "source", 50) is not None, "nobody knows how many there were since"
+
+
+def test_what_passed_to_another_publication_meanwhile_is_not_counted_twice() -> None:
+    made = policy(100)
+    made.left(1)
+    made.observed(2, {key("other"): 100})
+    assert made.budgets[()].most(3) == 100
+
+
+def test_what_was_counted_outlives_a_session_and_other_limits() -> None:
+    made = policy(100)
+    assert withdraw(made, 1, 20) == 20
+    made.left(2)
+    made.follow(SinkSafety(max_removal_percent=25))
+    made.observed(3, {key(): 80})
+    assert withdraw(made, 4, 20, ready=80) == 5
 
 
 def test_a_replacement_gives_back_once() -> None:
     made = policy()
     assert withdraw(made, 0, 30) == 30
-    made.own(1, key(), 70, 2, settled=True)
+    made.own(1, key(), 2)
     assert made.budgets[()].used == 28
-    made.own(1, key("other"), 0, 10, settled=True)
+    made.own(1, key("other"), 10)
     assert made.budgets[()].used == 28, "what another publication adds replaces nothing here"
-    made.own(1, key(), 72, 100, settled=True)
+    made.own(1, key(), 100)
     assert made.budgets[()].used == 0
 
 
@@ -178,7 +232,7 @@ def test_a_refund_takes_back_that_charge_and_only_once() -> None:
     made.refund(first)
     made.refund(first)
     assert {budget.used for budget in made.budgets.values()} == {1}
-    made.own(1, key(), 98, 1, settled=True)
+    made.own(1, key(), 1)
     made.refund(second)
     assert {budget.used for budget in made.budgets.values()} == {0}
 
@@ -307,7 +361,7 @@ def test_what_goes_within_a_window_never_exceeds_the_limit(events: list[tuple[in
                 break
             if step < 0:
                 made.charge(now, key(), cause, ready)
-            made.own(now, key(), ready, step, settled=True)
+            made.own(now, key(), step)
             ready += step
             history.append((now, ready))
         before = [(at, count) for at, count in history if at < now - 600]

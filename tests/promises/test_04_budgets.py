@@ -4,13 +4,14 @@ Withdrawals beyond a budget wait in a Hold that says why, until a person approve
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.rig import Rig, instance, registration, service
-from waypost.adapter import AdapterError
+from tests.rig import Rig, instance, registration, service, sink
+from waypost.adapter import AdapterError, NotClaimed
 from waypost.model import Instance
 from waypost.testing.memory import Fault
 from waypost.testing.virtual import virtual_test
@@ -207,6 +208,91 @@ async def test_after_a_first_sync_the_budget_holds_at_once(tmp_path: Path) -> No
         rig.memory["mem"].set(service("web", *NAMES[90:]))
         await rig.settle(30)
         assert len(rig.found()) == 70
+
+
+@pytest.mark.parametrize("how", ["switched", "rolled"])
+@virtual_test
+async def test_a_replacement_right_after_a_first_sync_counts_for_nothing(tmp_path: Path, how: str) -> None:
+    rig = full(tmp_path)
+    async with rig.running() as engine:
+        await rig.settle(1)
+        green = [f"n{name}" for name in NAMES]
+        for n in range(100) if how == "rolled" else ():
+            rig.memory["mem"].set(service("web", *green[: n + 1], *NAMES[n:]))
+            await asyncio.sleep(0.1)
+            rig.memory["mem"].set(service("web", *green[: n + 1], *NAMES[n + 1 :]))
+            await asyncio.sleep(0.1)
+        rig.memory["mem"].set(service("web", *green, *NAMES))
+        await rig.settle(1)
+        rig.memory["mem"].set(service("web", *green))
+        await rig.settle(1)
+        assert rig.found() == sorted(f"web/{name}" for name in green)
+        assert not engine.reconciler.targets["out"].policy.budgets[()].used
+        assert not engine.holds.waiting("out")
+
+
+async def redeclared(rig: Rig) -> None:
+    rig.declare(sink(safety={"maxRemovalPercent": 29}))
+
+
+async def cut_off(rig: Rig) -> None:
+    rig.sinks["out"].faults.append(Fault("error", NotClaimed("the stamp is gone")))
+
+
+async def paused(rig: Rig) -> None:
+    rig.engine.set_paused("out", paused=True)
+    await asyncio.sleep(5)
+    rig.engine.set_paused("out", paused=False)
+
+
+@pytest.mark.parametrize("interrupt", [redeclared, cut_off, paused])
+@pytest.mark.parametrize("seconds", [0.3, 0.7, 1.3, 1.7])
+@virtual_test
+async def test_a_replacement_in_whose_middle_a_session_begins_anew_counts_for_nothing(
+    tmp_path: Path, seconds: float, interrupt: Callable[[Rig], Awaitable[None]]
+) -> None:
+    rig = Rig(tmp_path)
+    rig.memory["mem"].set(service("web", *NAMES[:30]))
+    rig.declare(registration("web"))
+    rig.on_sink = lambda made: setattr(made, "latency", 1.0)
+    async with rig.running() as engine:
+        await rig.settle(100)
+        rig.memory["mem"].set(service("web", *NAMES[20:50]))
+        await asyncio.sleep(seconds)
+        await interrupt(rig)
+        await rig.settle(60)
+        assert rig.found() == [f"web/{name}" for name in NAMES[20:50]]
+        assert not engine.reconciler.targets["out"].policy.budgets[()].used
+        assert not engine.holds.holds
+
+
+@virtual_test
+async def test_what_was_counted_stays_counted_when_a_sink_is_declared_anew(tmp_path: Path) -> None:
+    rig = full(tmp_path)
+    async with rig.running():
+        await started(rig)
+        rig.memory["mem"].set(service("web", *NAMES[25:]))
+        await rig.settle(3)
+        rig.declare(sink(safety={"maxRemovalPercent": 28}))
+        await rig.settle(3)
+        rig.memory["mem"].set(service("web", *NAMES[60:]))
+        await rig.settle(30)
+        assert len(rig.found()) == 72
+
+
+@virtual_test
+async def test_a_record_that_passes_to_another_registration_is_owned_once(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.memory["mem"].set(service("web", *NAMES))
+    rig.declare(registration("web", names=["shop"]))
+    async with rig.running() as engine:
+        await started(rig)
+        rig.declare(registration("web2", services="web", names=["shop"]))
+        rig.withdraw("registrations", "default/web")
+        await rig.settle(5)
+        assert all("default/web2" in r["ownership"]["waypost-registration"] for r in rig.records().values())
+        policy = engine.reconciler.targets["out"].policy
+        assert policy.budgets[()].most(rig.clock.monotonic()) == 100
 
 
 def moved(*names: str) -> list[Instance]:

@@ -13,12 +13,9 @@ __all__ = ["drop", "own"]
 
 
 def own(target: Target, now: float, key: PublicationKey, delta: int) -> None:
-    """Count that the ready instances of a publication, as its ledger has them by now, changed by `delta`."""
+    """Count that the ready instances of a publication in the ledger changed by `delta`."""
     if delta:
-        shelf = target.ledger.shelves.get(key)
-        ready = shelf.ready if shelf is not None else 0
-        settled = shelf.settled if shelf is not None else True
-        target.policy.own(now, key, ready - delta, delta, settled=settled)
+        target.policy.own(now, key, delta)
 
 
 def drop(target: Target, now: float, key: PublicationKey, instance: str, record: str) -> None:

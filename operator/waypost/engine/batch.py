@@ -110,10 +110,8 @@ class Batcher:
             if took:
                 target.busy.add(key)
                 items.extend(took)
-            elif key not in target.dirty and key not in target.waiting and key not in target.failed:
-                shelf = target.ledger.shelves.get(key)
-                if shelf is not None:
-                    shelf.settled = True
+            else:
+                target.note_complete(key)
             await self._slices.rest()
         if self._counted or any(item.spent for item in items):
             self._counted = False

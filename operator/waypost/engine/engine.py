@@ -206,6 +206,9 @@ class Engine:
         )
         target = Target(name, far, self._mode(sink), Policy(limits, self._source_safety))
         target.place = (spec.type, spec.owner_id, sink.decoded_config)
+        former = self.reconciler.targets.get(name)
+        if former is not None and former.place == target.place and "DryRun" not in {former.mode, target.mode}:
+            target.succeed(former)
         self.reconciler.targets[name] = target
 
     def _mode(self, sink: ServiceSink) -> Mode:
@@ -303,10 +306,9 @@ class Engine:
             if target.unsure:
                 target.refund_undone()
                 spent.save(target.policy)
-            target.policy = Policy(target.policy.safety, self._source_safety)
-            for key, shelf in target.ledger.shelves.items():
-                target.policy.own(now, key, 0, shelf.ready, settled=False)
-            if not spent.load(target.policy) and target.ledger.records:
+            first = not target.policy.begun
+            target.policy.observed(now, {key: shelf.ready for key, shelf in target.ledger.shelves.items()})
+            if first and not spent.load(target.policy) and target.ledger.records:
                 target.policy.spend_all(now)
             if target.mode == "Apply":
                 spent.save(target.policy)

@@ -29,17 +29,13 @@ class Kept(msgspec.Struct, frozen=True, gc=False):
 
 
 class Shelf:
-    """The records of one publication.
+    """The records of one publication. `ready` counts instances with a ready record."""
 
-    `ready` counts instances with a ready record; `settled`: it was once all as wanted.
-    """
-
-    __slots__ = ("instances", "ready", "settled")
+    __slots__ = ("instances", "ready")
 
     def __init__(self) -> None:
         self.instances: dict[str, Kept | tuple[Kept, ...]] = {}
         self.ready = 0
-        self.settled = False
 
 
 class Ledger:

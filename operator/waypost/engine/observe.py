@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from waypost.adapter import AdapterError, Fenced, NotClaimed
+from waypost.engine import accounts
 from waypost.engine.apart import apart, first_of
 from waypost.engine.ledger import Kept, Ledger, Look
 from waypost.engine.names import Names
@@ -81,8 +82,6 @@ class Observer:
             target.ledger.put(key, observed.instance, Kept(observed.key, observed.fingerprint, observed.ready))
             target.names.found(key, observed.name)
             recalled.setdefault(observed.service.source, []).append((observed.service, observed.instance))
-        for shelf in target.ledger.shelves.values():
-            shelf.settled = True
         for source, records in recalled.items():
             if (view := reconciler.views.get(source)) is not None:
                 view.recall(records)
@@ -224,9 +223,7 @@ class Observer:
         self._target.mark(key, (instance,))
 
     def _own(self, key: PublicationKey, delta: int) -> None:
-        if delta:
-            ready = self._target.ledger.count_ready(key)
-            self._target.policy.own(self._clock.monotonic(), key, ready - delta, delta, settled=False)
+        accounts.own(self._target, self._clock.monotonic(), key, delta)
 
 
 async def _sliced(items: AsyncIterator[Observed], clock: Clock) -> AsyncIterator[Observed]:

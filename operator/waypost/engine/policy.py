@@ -8,11 +8,12 @@ update, either way round, is free. Pure: time comes in, nothing is written; what
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Literal
 
 import msgspec
 
+from waypost.engine.bases import Bases
 from waypost.model import PublicationKey, ServiceKey
 
 __all__ = ["Budget", "Cause", "HoldCause", "Policy", "SinkSafety", "SourceSafety", "Spent"]
@@ -98,22 +99,50 @@ class Policy:
         self._spent: deque[Spent] = deque()
         self._by_publication: dict[PublicationKey, dict[int, Spent]] = {}  # by their `id`; the latest is last
         self._gathered: dict[tuple[int, tuple[Scope, ...]], int] = {}  # the same by tenths of a window, for saving
-        self._bases: dict[PublicationKey, deque[tuple[float, int]]] = {}
+        self.begun = False  # what the sink holds has been seen once
+        self._left = 0.0  # when the last session ended
+        self._bases = Bases(safety.window_seconds)
         self._changed: OrderedDict[tuple[PublicationKey, str], int] = OrderedDict()  # → the tenth of a window
         self._changes: dict[int, int] = {}  # tenth → how many
 
+    def follow(self, safety: SinkSafety) -> None:
+        """Take other limits; what was counted stays counted."""
+        self.safety = safety
+        self._bases.window = safety.window_seconds
+        for scope, budget in self.budgets.items():
+            budget.percent, budget.minimum, budget.window = self._limits(scope)
+
     # --- what is owned
 
-    def own(self, now: float, key: PublicationKey, before: int, delta: int, *, settled: bool) -> None:
-        """Take note that the ready instances of a publication went from `before` by `delta`.
+    def observed(self, now: float, counts: Mapping[PublicationKey, int]) -> None:
+        """Take how many ready instances each publication has, as seen when a session begins.
 
-        `settled`: it was once complete.
+        The first time it is what was there before; later on what differs came or went since the last session.
         """
-        if settled:
-            base = self._bases.setdefault(key, deque())
-            base.append((now, before))
-            if len(base) > 64:
-                del base[1]
+        if not self.begun:
+            self.begun = True
+            self._bases.begin(counts)
+            for key, count in counts.items():
+                for scope in self._scopes(key):
+                    self._budget(scope).own(now, count)
+            return
+        known = self._bases.counts
+        moved = {key: counts.get(key, 0) - known.get(key, 0) for key in known.keys() | counts.keys()}
+        for key, delta in sorted(moved.items(), key=lambda item: item[1]):  # losses first: else both would be the most
+            if delta:
+                self.own(self._left, key, delta)
+
+    def left(self, now: float) -> None:
+        """Take note that a session ends: from now on others may change what is owned."""
+        self._left = now
+
+    def complete(self, key: PublicationKey) -> None:
+        """Take note that a publication is as wanted."""
+        self._bases.complete(key)
+
+    def own(self, now: float, key: PublicationKey, delta: int) -> None:
+        """Take note that the ready instances of a publication changed by `delta`."""
+        self._bases.move(now, key, delta)
         for scope in self._scopes(key):
             self._budget(scope).own(now, delta)
         for _ in range(delta):
@@ -129,13 +158,11 @@ class Policy:
         self._slide(now)
         if cause in {"inferred", "health"} and ready - 1 < min_ready:
             return "MinReady"
-        if self._is_free(now, key, ready):
+        if self._bases.is_free(now, key, ready):
             return None
         for scope in self._charged(key, cause):
             budget = self._budget(scope)
-            if scope and scope[0] == "source":  # its manifest may have been edited meanwhile
-                safety = self._source_safety(scope[1])
-                budget.percent, budget.minimum = safety.max_loss_percent, safety.min_loss
+            budget.percent, budget.minimum, budget.window = self._limits(scope)  # a source's may have been edited
             if budget.used + 1 > budget.limit(now):
                 return "BudgetExceeded"
         return None
@@ -152,7 +179,7 @@ class Policy:
 
     def charge(self, now: float, key: PublicationKey, cause: Cause, ready: int) -> Spent | None:
         """Count a withdrawal that is about to be written; None where it counts for nothing."""
-        if self._is_free(now, key, ready):
+        if self._bases.is_free(now, key, ready):
             return None
         spent = Spent(now, key, self._charged(key, cause))
         self._add(spent)
@@ -212,21 +239,6 @@ class Policy:
 
     # --- inside
 
-    def _is_free(self, now: float, key: PublicationKey, ready: int) -> bool:
-        return ready - 1 >= self._base(now, key, ready)
-
-    def _base(self, now: float, key: PublicationKey, ready: int) -> int:
-        base = self._bases.get(key)
-        if base is None:
-            return ready
-        start = now - self.safety.window_seconds
-        while base and base[0][0] < start:
-            base.popleft()
-        if not base:
-            del self._bases[key]
-            return ready
-        return base[0][1]
-
     @staticmethod
     def _scopes(key: PublicationKey) -> tuple[Scope, ...]:
         return ((), ("source", key.service.source), ("entry", key.registration, key.entry))
@@ -240,14 +252,15 @@ class Policy:
     def _budget(self, scope: Scope) -> Budget:
         budget = self.budgets.get(scope)
         if budget is None:
-            safety = self.safety
-            if scope and scope[0] == "source":
-                source = self._source_safety(scope[1])
-                budget = Budget(source.max_loss_percent, source.min_loss, source.window_seconds)
-            else:
-                budget = Budget(safety.max_removal_percent, safety.min_removals, safety.window_seconds)
-            self.budgets[scope] = budget
+            budget = self.budgets[scope] = Budget(*self._limits(scope))
         return budget
+
+    def _limits(self, scope: Scope) -> tuple[int, int, float]:
+        """Return percent, minimum and window."""
+        if scope and scope[0] == "source":
+            source = self._source_safety(scope[1])
+            return source.max_loss_percent, source.min_loss, source.window_seconds
+        return self.safety.max_removal_percent, self.safety.min_removals, self.safety.window_seconds
 
     def _add(self, spent: Spent) -> None:
         self._spent.append(spent)

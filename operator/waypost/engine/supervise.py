@@ -191,7 +191,10 @@ class SinkRunner:
         if self._target.mode == "Apply":
             self._target.fence = await self._claim(sink, context, past)
         await self._observer.load(sink)
-        await self._session(sink, number)
+        try:
+            await self._session(sink, number)
+        finally:
+            self._target.policy.left(self._clock.monotonic())
 
     async def _claim(self, sink: Sink, context: Context, past: int) -> Any:
         fence = await sink.claim(context.environment, context.owner, past)

@@ -119,6 +119,18 @@ class Target:
         for other, instances in back.items():
             self.mark(other, instances)
 
+    def note_complete(self, key: PublicationKey) -> None:
+        """Tell the policy that a publication is as wanted, where nothing of it is left to do, under way or refused."""
+        if not any(key in left for left in (self.dirty, self.busy, self.waiting, self.failed)):
+            self.policy.complete(key)
+
+    def succeed(self, former: Target) -> None:
+        """Go on from a former form of this sink that wrote to the same place: what was counted stays counted."""
+        former.policy.follow(self.policy.safety)
+        self.policy = former.policy
+        self.unsure = former.unsure
+        self.account = former.account
+
     def refund_undone(self) -> None:
         """Take back what withdrawals cost that did not happen; called when the ledger knows what became of them."""
         for pair, spent in self.unsure:

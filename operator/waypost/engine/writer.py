@@ -153,6 +153,9 @@ class Writer:
             self._in_flight -= 1
             target.busy.difference_update(item.step.key for item in items)
             self._settle(items, outcomes)
+            uncertain = {key for key, _ in self._uncertain.values()}
+            for key in {item.step.key for item in items} - uncertain:
+                target.note_complete(key)
             target.stir()
             target.wake.set()
 
@@ -188,16 +191,16 @@ class Writer:
     def _settle_applied(self, item: Item, now: float) -> None:
         target, step, change = self._target, item.step, item.change
         if change.record is not None:
+            for other in target.names.sharing(step.key):
+                if any(k.key == change.key for k in target.ledger.kept(other, step.instance)):
+                    accounts.drop(target, now, other, step.instance, change.key)  # taken over, and never counted twice
+                    target.mark(other, (step.instance,))
             kept = Kept(change.key, fingerprint(change.record.content), change.record.ready)
             accounts.own(target, now, step.key, target.ledger.put(step.key, step.instance, kept))
             target.names.found(step.key, change.record.name)
             target.clear_failed(step.key, step.instance)
             if step.removals:
                 target.mark(step.key, (step.instance,))
-            for other in target.names.sharing(step.key):
-                if any(k.key == change.key for k in target.ledger.kept(other, step.instance)):
-                    accounts.drop(target, now, other, step.instance, change.key)  # taken over
-                    target.mark(other, (step.instance,))
         else:
             accounts.drop(target, now, step.key, step.instance, change.key)
         if (step.withdraws or change.record is None) and not target.ledger.is_ready(step.key, step.instance):
