@@ -3,12 +3,13 @@
 # As root or by sudo without a password; else it says what is left out, and fails. No daemon is started by what it installs.
 set -eu
 
-[ $# -gt 0 ] || set -- etcd consul mesos swarm witness
+[ $# -gt 0 ] || set -- etcd consul mesos swarm zookeeper witness
 wanted="ca-certificates"
 for part in "$@"; do
     case $part in
     mesos) wanted="$wanted gcc libc6-dev libsasl2-2 libstdc++6 zlib1g" ;; # to link stand-ins; what libmesos loads
     swarm) wanted="$wanted docker.io iptables busybox-static iproute2 tini" ;;
+    zookeeper) wanted="$wanted libzookeeper-java default-jre-headless" ;;
     witness) wanted="$wanted bind9-dnsutils" ;;                           # dig
     esac
 done
@@ -18,7 +19,7 @@ if [ "$(command -v python3)" = /usr/bin/python3 ] && ! /usr/bin/python3 -c 'impo
 fi
 
 if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
-    echo "testbed: this is no Debian: to be installed by hand, if absent: gcc and the C library's headers, dig, dockerd, busybox"
+    echo "testbed: this is no Debian: to be installed by hand, if absent: gcc and the C library's headers, dig, dockerd, busybox, ZooKeeper's jars"
     exit 0
 fi
 
@@ -37,6 +38,7 @@ else
     echo "testbed: neither root nor sudo without a password; not installed:$missing" >&2
     case $missing in *gcc* | *libc6-dev* | *libsasl2*) echo "testbed: left out: mesos" >&2 ;; esac
     case $missing in *docker.io* | *busybox-static* | *iptables*) echo "testbed: left out: swarm" >&2 ;; esac
+    case $missing in *zookeeper* | *jre*) echo "testbed: left out: zookeeper" >&2 ;; esac
     case $missing in *bind9-dnsutils*) echo "testbed: left out: dig" >&2 ;; esac
     echo "testbed: an administrator can: apt-get install$missing" >&2
     exit 1

@@ -92,6 +92,8 @@ _KUBE_FLAGS = " ".join(
     for key, value in {"gitVersion": KUBE, "gitMajor": "1", "gitMinor": "35"}.items()
 )
 
+ZOOKEEPER_JARS = ("zookeeper", "zookeeper-jute", "slf4j-api", "slf4j-simple", "snappy-java", "metrics-core")
+
 PARTS = {
     part.name: part
     for part in (
@@ -121,6 +123,12 @@ PARTS = {
             commands=("dockerd", "iptables", "ip", "nsenter", "tini", "busybox"),
         ),
         Part(
+            "zookeeper",
+            "ZooKeeper 3.8, Debian's",
+            0.1,
+            ("java", *(f"{jar}.jar" for jar in ZOOKEEPER_JARS)),
+        ),
+        Part(
             "witness",
             "other people's clients, to read back what was written",
             0.5,
@@ -148,7 +156,7 @@ PARTS = {
         _go("kwok", "kwok 0.7.0", 3.5, GoBuild({"kwok": "sigs.k8s.io/kwok/cmd/kwok"}, module=False, version="v0.7.0")),
     )
 }
-DEFAULT = ("etcd", "consul", "mesos", "swarm", "witness")
+DEFAULT = ("etcd", "consul", "mesos", "swarm", "zookeeper", "witness")
 COMMANDS = {  # programs of the machine's own, and their Debian packages
     "busybox": "busybox-static",
     "dig": "bind9-dnsutils",

@@ -1,4 +1,4 @@
-"""Servers for tests: fixtures `etcd`, `consul`, `mesos`, `swarm`; the marker `server("NAME")` for what a test starts.
+"""Servers for tests: fixtures `etcd`, `consul`, `mesos`, `swarm`, `zookeeper`; the marker `server("NAME")` for others.
 
 Where a server is not there, a test that needs it is skipped with the reason; with CI=true in the environment it fails,
 unless it is for root alone and this is not root.
@@ -16,11 +16,11 @@ from typing import Any, TypeVar
 import pytest
 
 from testbed.parts import MissingError, NotRootError, require
-from testbed.servers import Consul, Etcd, MesosCluster, SwarmCluster
+from testbed.servers import Consul, Etcd, MesosCluster, SwarmCluster, ZooKeeper
 from testbed.tls import Authority
 
-ServerT = TypeVar("ServerT", Etcd, Consul, MesosCluster, SwarmCluster)
-FIXTURES = ("etcd", "consul", "mesos", "swarm")
+ServerT = TypeVar("ServerT", Etcd, Consul, MesosCluster, SwarmCluster, ZooKeeper)
+FIXTURES = ("etcd", "consul", "mesos", "swarm", "zookeeper")
 
 
 def need(name: str) -> None:
@@ -100,3 +100,9 @@ def swarm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SwarmCluster]:
     """A Docker Swarm of one manager and one worker, also over TLS, shared; a test brings its own services."""
     directory = tmp_path_factory.mktemp("swarm")
     yield from _running(SwarmCluster(directory, tls=Authority(directory / "tls")))
+
+
+@pytest.fixture(scope="session")
+def zookeeper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ZooKeeper]:
+    """A plain ZooKeeper, shared."""
+    yield from _running(ZooKeeper(tmp_path_factory.mktemp("zookeeper")))

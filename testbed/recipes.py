@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Protocol
 
 from testbed.index import fetch
-from testbed.parts import HERE, PARTS, Part
+from testbed.parts import HERE, PARTS, ZOOKEEPER_JARS, Part
 
 GO_AT_LEAST = (1, 25)
+JARS = Path("/usr/share/java")
 
 
 class Runner(Protocol):
@@ -90,6 +91,21 @@ def make_swarm(target: Path, run: Runner) -> None:
     run(["sh", str(HERE / "swarm/image.sh"), str(target)])
 
 
+def make_zookeeper(target: Path, _run: Runner) -> None:
+    """Links to the archives that Debian's packages have, and to the Java that runs them."""
+    found = shutil.which("java")
+    for name, path in (("java", Path(found or "/usr/bin/java")), *((jar, JARS / jar) for jar in _jars())):
+        if not path.exists():
+            raise FileNotFoundError(
+                f"{path}: not there; install libzookeeper-java and default-jre-headless (Debian's names)"
+            )
+        (target / name).symlink_to(path)
+
+
+def _jars() -> list[str]:
+    return [f"{jar}.jar" for jar in ZOOKEEPER_JARS]
+
+
 def make_witness(target: Path, run: Runner) -> None:
     """An environment with the pinned clients, and the pure-Python part of http-parser, which does not build."""
     run([sys.executable, "-m", "venv", str(target)])
@@ -109,7 +125,14 @@ def recipe(part: Part) -> Callable[[Path, Runner], None]:
     """What makes this part."""
     if part.go:
         return lambda target, run: make_server(part, target, run)
-    return {"go": make_go, "mesos": make_mesos, "swarm": make_swarm, "witness": make_witness}[part.name]
+    makers: dict[str, Callable[[Path, Runner], None]] = {
+        "go": make_go,
+        "mesos": make_mesos,
+        "swarm": make_swarm,
+        "witness": make_witness,
+        "zookeeper": make_zookeeper,
+    }
+    return makers[part.name]
 
 
 def _pip(python: str) -> list[str]:

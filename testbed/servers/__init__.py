@@ -1,10 +1,11 @@
-"""Real servers with addresses of their own, each an async context manager: Etcd, Consul, MesosCluster, SwarmCluster."""
+"""Real servers with addresses of their own, each an async context manager."""
 
 from testbed.servers.consul import Consul
 from testbed.servers.etcd import ROOT_PASSWORD, Etcd, EtcdCluster
 from testbed.servers.framework import Framework, Task
 from testbed.servers.mesos import MesosAgent, MesosCluster, MesosMaster
 from testbed.servers.swarm import SwarmCluster, SwarmNode
+from testbed.servers.zookeeper import ZooKeeper
 
 __all__ = [
     "ROOT_PASSWORD",
@@ -18,4 +19,5 @@ __all__ = [
     "SwarmCluster",
     "SwarmNode",
     "Task",
+    "ZooKeeper",
 ]

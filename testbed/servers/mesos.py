@@ -1,4 +1,6 @@
-"""A real Mesos 1.11: one master, its registry in memory, and agents on 127.0.0.2, 127.0.0.3 and so on.
+"""A real Mesos 1.11: masters, each with its registry in memory, and agents on 127.0.0.2, 127.0.0.3 and so on.
+
+One master stands alone; several are elected by libmesos' own code in a ZooKeeper.
 
 The programs are in `testbed/mesos/program`; libmesos is in the cache. What differs from a production master is in
 `testbed/README.md`.
@@ -6,6 +8,7 @@ The programs are in `testbed/mesos/program`; libmesos is in the cache. What diff
 
 import asyncio
 import base64
+import contextlib
 import json
 import os
 import sys
@@ -99,14 +102,22 @@ class MesosAgent(Server):
 
     name: ClassVar[str] = "mesos-agent"
 
-    def __init__(self, directory: Path, number: int, master: MesosMaster, flags: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        number: int,
+        masters: Sequence[MesosMaster],
+        zookeeper: str | None,
+        flags: Mapping[str, str],
+    ) -> None:
         """Choose ports; `number` is the last part of its address."""
         super().__init__(directory)
         self.number = number
         self.host = f"127.0.0.{number}"
         self.port = free_port(self.host)
         self.task_ports = free_block(TASK_PORTS, self.host)
-        self.master = master
+        self.masters = masters
+        self.zookeeper = zookeeper
         self.flags = dict(flags)
 
     def command(self) -> Sequence[str]:
@@ -130,7 +141,7 @@ class MesosAgent(Server):
             "LIBPROCESS_IP": self.host,
             "LIBPROCESS_PORT": str(self.port),
             "MESOS_HOSTNAME": self.host,
-            "MESOS_MASTER": self.master.address,
+            "MESOS_MASTER": self.zookeeper or self.masters[0].address,
             "MESOS_WORK_DIR": str(self.data),
             "MESOS_RUNTIME_DIR": str(self.data / "run"),
             "MESOS_REGISTRATION_BACKOFF_FACTOR": "50ms",
@@ -145,8 +156,8 @@ class MesosAgent(Server):
         return {**_inherited(), **made, **{f"MESOS_{key.upper()}": value for key, value in self.flags.items()}}
 
     async def probe(self) -> None:
-        """The master lists it as active, with the process that runs now."""
-        known = await self.master.call("GET_AGENTS", timeout=2)
+        """The leading master lists it as active, with the process that runs now."""
+        known = await (await leading(self.masters)).call("GET_AGENTS", timeout=2)
         mine = f"@{self.host}:{self.port}"
         agents = [agent for agent in known["get_agents"].get("agents", []) if agent["pid"].endswith(mine)]
         if not any(agent.get("active") for agent in agents):
@@ -155,8 +166,22 @@ class MesosAgent(Server):
         await request("GET", f"http://{self.host}:{self.port}/health", timeout=2)
 
 
+async def leading(masters: Sequence[MesosMaster]) -> MesosMaster:
+    """The master that leads now; LookupError where none does."""
+    for master in masters:
+        if master.running:
+            with contextlib.suppress(OSError, ValueError):
+                await master.call("GET_MASTER", timeout=2)
+                return master
+    msg = "no master leads"
+    raise LookupError(msg)
+
+
 class MesosCluster:
-    """A master and agents, each a server of its own (`master`, `agents`): kill, pause and restart those one by one.
+    """Masters and agents, each a server of its own (`masters`, `agents`): kill, pause and restart those one by one.
+
+    `zookeeper`: the `zk://host:port/path` where `size` masters are elected, and the agents find them; without it there
+    is one master, and `master` is the first one anyway.
 
     `credentials`: HTTP basic authentication of the operator API. `agent_ping_timeout` times `max_agent_ping_timeouts`
     is how long a silent agent is waited for; `agent_reregister_timeout` how long one is after a failover (Mesos takes
@@ -168,6 +193,8 @@ class MesosCluster:
         directory: Path,
         *,
         agents: int = 2,
+        zookeeper: str | None = None,
+        size: int = 1,
         credentials: tuple[str, str] | None = None,
         agent_ping_timeout: str = "1secs",
         max_agent_ping_timeouts: int = 2,
@@ -181,7 +208,14 @@ class MesosCluster:
         if agent_reregister_timeout is not None:
             flags["agent_reregister_timeout"] = agent_reregister_timeout
         flags |= master_flags or {}
-        self.master = MesosMaster(self.directory / "master", credentials=credentials, flags=flags)
+        if zookeeper:
+            flags |= {"zk": zookeeper, "quorum": "1"}
+        self.zookeeper = zookeeper
+        self.masters = [
+            MesosMaster(self.directory / f"master{number or ''}", credentials=credentials, flags=flags)
+            for number in range(size)
+        ]
+        self.master = self.masters[0]
         self.agents: list[MesosAgent] = []
         self._agent_flags = dict(agent_flags or {})
         for _ in range(agents):
@@ -200,13 +234,15 @@ class MesosCluster:
     @property
     def pids(self) -> dict[str, int]:
         """The process ids of what runs: `master`, and agents by their address."""
-        servers = {"master": self.master, **{agent.host: agent for agent in self.agents}}
+        servers: dict[str, Server] = {"master": self.master, **{agent.host: agent for agent in self.agents}}
         return {name: server.pid for name, server in servers.items() if server.running}
 
     async def start(self, *, timeout: float = 60) -> Self:
-        """Start the master, then all agents at once; ready when all are registered."""
+        """Start the masters, then all agents at once; ready when all are registered."""
         try:
-            await self.master.start(timeout=timeout)
+            await self.master.start(timeout=timeout)  # so the first one leads
+            for master in self.masters[1:]:
+                master.launch()
             await asyncio.gather(*(agent.start(timeout=timeout) for agent in self.agents))
         except BaseException:
             await self.kill9()
@@ -215,7 +251,8 @@ class MesosCluster:
 
     async def ready(self, *, timeout: float = 60) -> None:
         """Wait until the master and every running agent serve (again)."""
-        await self.master.ready(timeout=timeout)
+        if not self.zookeeper:
+            await self.master.ready(timeout=timeout)
         await asyncio.gather(*(agent.ready(timeout=timeout) for agent in self.agents if agent.running))
 
     async def add_agent(self, *, flags: Mapping[str, str] | None = None) -> MesosAgent:
@@ -223,13 +260,18 @@ class MesosCluster:
         return await self._plan_agent(flags).start()
 
     async def stop(self) -> None:
-        """Stop the agents with their tasks, then the master."""
+        """Stop the agents with their tasks, then the masters."""
         await asyncio.gather(*(agent.stop() for agent in self.agents))
-        await self.master.stop()
+        await asyncio.gather(*(master.stop() for master in self.masters))
 
     async def kill9(self) -> None:
         """The same by force."""
-        await asyncio.gather(self.master.kill9(), *(agent.kill9() for agent in self.agents))
+        servers: list[Server] = [*self.masters, *self.agents]
+        await asyncio.gather(*(server.kill9() for server in servers))
+
+    async def leader(self) -> MesosMaster:
+        """The master that leads now; LookupError where none does."""
+        return await leading(self.masters)
 
     def framework(
         self,
@@ -259,7 +301,11 @@ class MesosCluster:
     def _plan_agent(self, flags: Mapping[str, str] | None = None) -> MesosAgent:
         number = len(self.agents) + 2
         agent = MesosAgent(
-            self.directory / f"agent{number}", number, self.master, {**self._agent_flags, **(flags or {})}
+            self.directory / f"agent{number}",
+            number,
+            self.masters,
+            self.zookeeper,
+            {**self._agent_flags, **(flags or {})},
         )
         self.agents.append(agent)
         return agent

@@ -1,8 +1,7 @@
 """The source `mesos`: tasks of an Apache Mesos cluster as services; see README.md."""
 
 from waypost.adapter import AdapterType
-from waypost_adapters.mesos.config import Config
-from waypost_adapters.mesos.master import CREDENTIALS
+from waypost_adapters.mesos.config import CREDENTIALS, Config
 from waypost_adapters.mesos.source import MesosSource, open_source
 
 __all__ = ["SOURCE"]

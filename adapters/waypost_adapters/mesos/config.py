@@ -8,7 +8,10 @@ import msgspec
 
 from waypost.kit.tls import Tls
 
-__all__ = ["Config", "Naming"]
+__all__ = ["CREDENTIALS", "ZOOKEEPER_CREDENTIALS", "Config", "Naming"]
+
+ZOOKEEPER_CREDENTIALS = ("zookeeperUsername", "zookeeperPassword")
+CREDENTIALS = ("username", "password", "ca", "clientCert", "clientKey", *ZOOKEEPER_CREDENTIALS)
 
 Attribute = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
 
@@ -26,7 +29,10 @@ class Naming(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ca
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
-    """`masters` are base URLs, any that may lead."""
+    """`masters` are base URLs, any that may lead, or one `zk://host:port,…/path` that says who leads.
+
+    `leader_scheme`: how a master found in ZooKeeper is asked, as it does not say there whether it serves https.
+    """
 
     masters: (
         Annotated[tuple[Annotated[str, msgspec.Meta(min_length=1)], ...], msgspec.Meta(min_length=1, max_length=16)]
@@ -34,4 +40,5 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ca
     )
     naming: Naming = Naming()
     poll_seconds: Annotated[float, msgspec.Meta(ge=1, le=3600)] = 30
+    leader_scheme: Literal["http", "https"] = "http"
     tls: Tls = Tls()

@@ -10,14 +10,14 @@ import msgspec
 from yarl import URL
 
 from waypost.adapter import AdapterError, Context, PermanentError
-from waypost.kit.http import Http, Stream, base_url
+from waypost.kit.http import Http, Stream
 from waypost_adapters.mesos import wire
 from waypost_adapters.mesos.absence import DEFAULT_SECONDS, duration
 from waypost_adapters.mesos.config import Config
+from waypost_adapters.mesos.places import Places
 
-__all__ = ["CREDENTIALS", "Leader", "Masters"]
+__all__ = ["Leader", "Masters"]
 
-CREDENTIALS = ("username", "password", "ca", "clientCert", "clientKey")
 API = "/api/v1"
 HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
 ANSWER_SECONDS = 15.0
@@ -33,6 +33,7 @@ class Leader(msgspec.Struct, frozen=True):
 
     url: str
     identity: str
+    id: str
 
     @property
     def place(self) -> str:
@@ -42,37 +43,31 @@ class Leader(msgspec.Struct, frozen=True):
 
 
 class Masters:
-    """The masters of one Mesos. Credentials go to those the manifest lists, and to a leader on one of their hosts."""
+    """The masters of one Mesos. Credentials go to those that `places` knows, and to a leader on one of their hosts."""
 
-    def __init__(self, config: Config, context: Context) -> None:
-        if isinstance(config.masters, str):
-            raise PermanentError(
-                "masters: finding the leader through ZooKeeper is not supported yet; list the masters' URLs: "
-                "[http://m1:5050, http://m2:5050]"
-            )
+    def __init__(self, config: Config, context: Context, places: Places) -> None:
         self._credentials = context.credentials
-        self._urls = [base_url(master, port=5050) for master in config.masters]
-        self._hosts = {url.host for url in self._urls}
-        self._schemes = {url.scheme for url in self._urls}
-        self._next = 0
+        self._places = places
         self.http = Http(
-            self._urls,
+            None,
             credentials=context.credentials,
             tls=config.tls,
             headers=self._authorization,
             trusted=self._trusted,
         )
+        self._warn = context.warn
 
     def rotate(self) -> None:
-        """Ask the next master first: the present one did not answer as it should."""
-        self._next = (self._next + 1) % len(self._urls)
+        """Ask another master first: the present one did not answer as it should."""
+        self._places.rotate()
 
     async def leader(self) -> Leader:
         """Find the leader: the first master that answers, or the one it redirects to."""
         failures = []
-        for _ in self._urls:
+        for url in list(await self._places.urls()):
+            self.warn_of_plain_text()
             try:
-                return await self._ask_leader(str(self._urls[self._next]).rstrip("/") + API)
+                return await self._ask_leader(str(url).rstrip("/") + API)
             except PermanentError:
                 raise
             except AdapterError as error:
@@ -80,13 +75,24 @@ class Masters:
                 self.rotate()
         raise AdapterError("no master leads: " + "; ".join(failures))
 
+    async def displaced(self, leader: Leader) -> None:
+        """Raise AdapterError when another master is known to lead. Where nobody tells, never."""
+        await self._places.displaced(leader.id)
+        raise AdapterError(f"{leader.place} leads no longer: another master was elected")
+
+    def warn_of_plain_text(self) -> None:
+        """Tell on the resource when the password goes over a network as it is."""
+        if self._credentials.get("password") is not None and self._places.plain():
+            self._warn("PlainTextPassword", "the password is sent over plain http; have the masters serve https")
+
     async def _ask_leader(self, url: str) -> Leader:
         answer = await self.http.request(
             "POST", url, body=wire.call("GET_MASTER"), headers=HEADERS, seconds=ANSWER_SECONDS, follow=1
         )
         self._accept(answer.status, answer.url)
         found = answer.decode(_MASTER).get_master
-        return Leader(answer.url, f"{found.master_info.id}/{found.elected_time}")
+        info = found.master_info
+        return Leader(answer.url, f"{info.id}/{found.elected_time}", info.id)
 
     async def check(self, leader: Leader) -> None:
         """Raise AdapterError unless that very leader still leads: what it answered before is then of one master."""
@@ -127,7 +133,7 @@ class Masters:
             return
         found = URL(url)
         place = f"{found.host}:{found.port}"
-        if status in {401, 403} and not self._known(found) and self._credentials.get("username"):
+        if status in {401, 403} and not self._trusted(found.host or "", 0) and self._credentials.get("username"):
             raise PermanentError(
                 f"{place} leads and demands credentials (HTTP {status}), but is not one of `masters`, so none were "
                 "sent to it: list it there by the host it calls itself"
@@ -150,13 +156,8 @@ class Masters:
             f"{place}: HTTP {status} to a call of the operator API: is this a Mesos master, 1.2 or later?"
         )
 
-    def _known(self, url: URL) -> bool:
-        return any(url.origin() == known.origin() for known in self._urls) or self._trusted(
-            url.host or "", url.port or 0
-        )
-
     def _trusted(self, host: str, _port: int) -> bool:
-        return host in self._hosts
+        return self._places.knows(host)
 
     def _authorization(self) -> Mapping[str, str]:
         username, password = self._credentials.get("username"), self._credentials.get("password")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager, nullcontext
 
 from waypost.adapter import AdapterError, Changes, Context, PermanentError, Snapshot
+from waypost.kit.addresses import base_url
 from waypost.kit.http import Stream
 from waypost.kit.problems import Problems
 from waypost.model import Service
@@ -16,6 +17,7 @@ from waypost_adapters.mesos.events import TYPES, After, apply, decode
 from waypost_adapters.mesos.inventory import Inventory
 from waypost_adapters.mesos.master import Leader, Masters
 from waypost_adapters.mesos.pace import Pace
+from waypost_adapters.mesos.places import Listed, Places
 from waypost_adapters.mesos.recordio import Records
 from waypost_adapters.mesos.view import View
 
@@ -58,6 +60,11 @@ class MesosSource:
 
     async def _watch(self, out: Changes) -> None:
         leader = await self._masters.leader()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._masters.displaced(leader), name=f"{self._context.name}: election")
+            await self._watch_leader(out, leader)
+
+    async def _watch_leader(self, out: Changes, leader: Leader) -> None:
         wait_seconds = await self._masters.reregister_seconds(leader)
         self._doubt, self._patience = False, FIRST_SECONDS
         self._returned.clear()
@@ -258,11 +265,26 @@ class MesosSource:
 @asynccontextmanager
 async def open_source(config: Config, context: Context) -> AsyncIterator[MesosSource]:
     """Give the source; connects when it watches. Raises PermanentError for a configuration that cannot work."""
-    masters = Masters(config, context)
-    async with masters.http:
-        if context.credentials.get("password") is not None and masters.http.is_plaintext_remote():
-            context.warn("PlainTextPassword", "the password is sent over plain http; name the masters as https://…")
-        yield MesosSource(config, context, masters)
+    async with _places(config, context) as places:
+        masters = Masters(config, context, places)
+        async with masters.http:
+            masters.warn_of_plain_text()
+            yield MesosSource(config, context, masters)
+
+
+def _places(config: Config, context: Context) -> AbstractAsyncContextManager[Places]:
+    given = (config.masters,) if isinstance(config.masters, str) else config.masters
+    if any(master.startswith("zk://") for master in given):
+        if len(given) > 1:
+            raise PermanentError("masters: expected one zk://… with all its servers, or URLs of masters; not both")
+        try:
+            from waypost_adapters.mesos.zookeeper import elected  # noqa: PLC0415 - an extra that most do not need
+        except ImportError:
+            raise PermanentError(
+                "masters: zk://… needs kazoo, which is not installed: pip install 'waypost[zookeeper]'"
+            ) from None
+        return elected(config, context, given[0])
+    return nullcontext(Listed([base_url(master, port=5050) for master in given]))
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

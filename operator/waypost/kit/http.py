@@ -51,16 +51,16 @@ class _Call(msgspec.Struct, frozen=True):
 class Http:
     """A session to one system, reachable at any of `urls` (as `base_url` gives them); an async context manager.
 
-    The address that answered last is asked first; one that cannot be connected to is passed over for the next.
-    `headers` is called for each request and gives what carries credentials (a token): sent only to the origins of
-    `urls`, and to the hosts that `trusted` names. The limits hold for each request: connecting (TLS included), the
-    whole of it, the body's bytes. With `sockets`, `unix:///path` is an address too; redirects of such a server are not
-    followed.
+    The address that answered last is asked first; one that cannot be connected to is passed over for the next. With
+    None for `urls` every request names a whole URL. `headers` is called for each request and gives what carries
+    credentials (a token): sent only to the origins of `urls`, and to the hosts that `trusted` names. The limits hold
+    for each request: connecting (TLS included), the whole of it, the body's bytes. With `sockets`, `unix:///path` is an
+    address too; redirects of such a server are not followed.
     """
 
     def __init__(
         self,
-        urls: Sequence[URL | str],
+        urls: Sequence[URL | str] | None,
         *,
         credentials: Credentials,
         user_agent: str = "waypost",
@@ -73,9 +73,9 @@ class Http:
         connections: int = 32,
         sockets: bool = False,
     ) -> None:
-        if not urls:
+        if urls is not None and not urls:
             raise PermanentError("no address is given; expected http://host:port, https://host:port or host:port")
-        given = [base_url(str(url), sockets=sockets) for url in urls]
+        given = [base_url(str(url), sockets=sockets) for url in urls or ()]
         self._paths = {_stand_in(at): url for at, url in enumerate(given) if url.scheme == "unix"}
         self._urls = [_stand_in(at) if url.scheme == "unix" else url for at, url in enumerate(given)]
         self._origins = {url.origin() for url in self._urls}

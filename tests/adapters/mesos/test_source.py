@@ -196,8 +196,8 @@ async def test_a_stream_without_a_heartbeat_is_dead(tmp_path: Path) -> None:
 
 
 async def test_zookeeper_is_refused_with_what_to_write_in_its_place(tmp_path: Path) -> None:
-    with pytest.raises(PermanentError, match="not supported yet; list the masters' URLs"):
-        async with SOURCE.open(Config(masters="zk://z1:2181/mesos"), TestContext(tmp_path)):
+    with pytest.raises(PermanentError, match="expected zk://host:2181,host2:2181/path"):
+        async with SOURCE.open(Config(masters="zk://z1:2181"), TestContext(tmp_path)):
             pass
 
 
