@@ -149,7 +149,10 @@ async def test_a_zookeeper_that_is_not_there_is_told_and_found_when_it_comes(tmp
             await until(watch, lambda _: watch.recorder.count("snapshot") > 0)
 
 
-async def test_what_is_wrong_in_zookeeper_is_told(zookeeper: ZooKeeper, tmp_path: Path) -> None:
+async def test_what_is_wrong_in_zookeeper_is_told(
+    zookeeper: ZooKeeper, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("waypost_adapters.mesos.zookeeper.FIRST_SECONDS", 1.0)
     await write(
         zookeeper,
         ("/old/info_0000000003", b"\x0a\x01x"),
