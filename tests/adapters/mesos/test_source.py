@@ -31,6 +31,7 @@ class Ahead(LoopClock):
     """A clock that a test sets forward."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.by = 0.0
 
     def monotonic(self) -> float:
