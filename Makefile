@@ -1,5 +1,5 @@
 # Each target is a line or two; what takes more is a script in tools/.
-.PHONY: env demo test test-fast check mutants generate pins hooks clean
+.PHONY: env demo test test-fast bench check mutants generate pins hooks clean
 .DEFAULT_GOAL := env
 
 env:        # .venv with the project (editable) and every tool
@@ -13,6 +13,9 @@ test:       # everything: servers, checks, tests
 
 test-fast: env # the quick tests, which need no server
 	@.venv/bin/pytest -q -rs -n auto -m 'not server and not slow'
+
+bench: env  # all benchmarks, some twenty minutes on a quiet machine; one: .venv/bin/python -m bench NAME
+	@.venv/bin/python -m bench all
 
 check: env  # format, lint, types, layers, tree
 	@sh tools/check.sh

@@ -19,8 +19,17 @@ Benchmark = Callable[[argparse.Namespace], Coroutine[Any, Any, figures.Result]]
 def benchmarks() -> dict[str, Benchmark]:
     from bench.cold_sync import cold_sync
     from bench.propagation import ceiling, propagation
+    from bench.resync import cpu_per_change, idle, memory, resync
 
-    return {"cold-sync": cold_sync, "propagation": propagation, "ceiling": ceiling}
+    return {
+        "cold-sync": cold_sync,
+        "propagation": propagation,
+        "ceiling": ceiling,
+        "resync": resync,
+        "idle": idle,
+        "memory": memory,
+        "cpu-per-change": cpu_per_change,
+    }
 
 
 def parser(names: Iterable[str]) -> argparse.ArgumentParser:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from bench.tasks import Cluster
 
 ROOT = Path(__file__).parents[1]
 TICKS = os.sysconf("SC_CLK_TCK")
-OWNER, ENVIRONMENT = "bench", "bench"
+WAYPOST = ("-m", "waypost")
 
 MANIFESTS = """
 apiVersion: waypost.dev/v1alpha1
@@ -82,6 +82,13 @@ class Product:
         """The largest it ever was."""
         return self._status("VmHWM")
 
+    @property
+    def wakes(self) -> int:
+        """How often its threads have given up the processor and woken again."""
+        threads = Path(f"/proc/{self.process.pid}/task").glob("*/status")
+        lines = [line for thread in threads for line in thread.read_text().splitlines()]
+        return sum(int(line.split()[1]) for line in lines if line.startswith("voluntary_ctxt_switches"))
+
     async def said(self, words: str, *, timeout: float = 60) -> None:
         """Wait until it logs this."""
         deadline = time.monotonic() + timeout
@@ -92,12 +99,14 @@ class Product:
 
 
 @asynccontextmanager
-async def running(manifests: Path, *, program: Sequence[str] = ("-m", "waypost")) -> AsyncIterator[Product]:
+async def running(
+    manifests: Path, *, program: Sequence[str] = WAYPOST, environment: Mapping[str, str] | None = None
+) -> AsyncIterator[Product]:
     """Run it with its defaults until the block ends."""
     log = manifests.parent / "waypost.log"
     command = [sys.executable, *program, "run", "-f", str(manifests), "--admin", "127.0.0.1:0"]
     command += ["--state-dir", str(manifests.parent / "state")]
-    process = _start(command, log)
+    process = _start(command, log, environment or {})
     try:
         yield Product(process, log)
     finally:
@@ -109,9 +118,10 @@ async def running(manifests: Path, *, program: Sequence[str] = ("-m", "waypost")
             process.wait()
 
 
-def _start(command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
+def _start(command: Sequence[str], log: Path, more: Mapping[str, str]) -> subprocess.Popen[bytes]:
     with log.open("wb") as out:
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=ROOT)
+        environment = {**os.environ, **more}
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=ROOT, env=environment)
 
 
 class Side:

@@ -10,7 +10,7 @@ import asyncio
 import json
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from bench.cold_sync import program
 from bench.etcd import Eye, fresh_etcd, save
 from bench.figures import Figure, Result
 from bench.latency import histogram, latencies, summary
-from bench.product import Product, Side, master, running, write_manifests
+from bench.product import WAYPOST, Product, Side, master, running, write_manifests
 from bench.tasks import Cluster
 
 LATER_IN_FLIGHT = 4  # transactions of the raw client at a steady rate
@@ -54,8 +54,11 @@ class Stage:
                 break
             seen += [(when, number) for when, number in fresh]
         found, merged, missing = latencies(due, seen)
+        ended = {event.number for event in events if event.kind == "end"}
+        ends_only, _, _ = latencies([each for each in due if each[0] in ended], seen)
         return {
             "latencies": found,
+            "removals": ends_only,
             "merged": merged,
             "missing": missing,
             "late": played["late"],
@@ -72,7 +75,7 @@ class Stage:
 
 
 @asynccontextmanager
-async def stage(cluster: Cluster) -> AsyncIterator[tuple[Stage, str]]:
+async def stage(cluster: Cluster, program: Sequence[str] = WAYPOST) -> AsyncIterator[tuple[Stage, str]]:
     """Bring everything up and wait until all is synced."""
     with tempfile.TemporaryDirectory(prefix="waypost-bench-") as name:
         folder = Path(name)
@@ -83,7 +86,7 @@ async def stage(cluster: Cluster) -> AsyncIterator[tuple[Stage, str]]:
         ):
             config = json.dumps({"endpoints": etcd.endpoints, "prefix": "/bench"})
             manifests = write_manifests(folder / "run", url, "etcd", config, cluster.namespace)
-            async with running(manifests) as product:
+            async with running(manifests, program=program) as product:
                 await eye.written(cluster.size, timeout=SYNC_SECONDS)
                 await product.said("settled records=", timeout=30)
                 watcher = Side("bench.programs.watcher", etcd.endpoint)
@@ -114,6 +117,7 @@ async def propagation(options: argparse.Namespace) -> Result:
         figures += [
             Figure(name=f"p99, {name}", value=product["p99"], unit="ms", goal=goal),
             Figure(name=f"… of the raw transaction, {name}", value=plain["p99"], unit="ms"),
+            Figure(name=f"… of removals alone, {name}", value=summary(found["removals"])["p99"], unit="ms"),
             Figure(name=f"CPU, {name}", value=100 * core, unit="% of a core"),
             Figure(name=f"changes that made no write, {name}", value=found["missing"], goal=0),
         ]
