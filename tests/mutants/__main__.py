@@ -38,13 +38,14 @@ def flip(decision: Decision, source: str) -> str:
     return source.replace(decision.text, decision.flipped)
 
 
-def killed_by(decision: Decision) -> str:
-    """Run the tests on a copy with the decision flipped; the first that failed, "" where none did."""
+def killed_by(decision: Decision | None) -> str:
+    """Run the tests on a copy with the decision flipped (None: as it is); the first that failed, "" where none did."""
     with tempfile.TemporaryDirectory(prefix="waypost-mutant-") as folder:
         shutil.copytree(ROOT / "operator", Path(folder) / "operator", ignore=shutil.ignore_patterns("__pycache__"))
-        copy = Path(folder) / "operator" / "waypost" / "engine" / f"{decision.module}.py"
-        copy.write_text(flip(decision, copy.read_text()))
-        for paths in (*([path] for path in first_tests(decision)), ["tests"]):
+        if decision is not None:
+            copy = Path(folder) / "operator" / "waypost" / "engine" / f"{decision.module}.py"
+            copy.write_text(flip(decision, copy.read_text()))
+        for paths in (*([path] for path in first_tests(decision)), ["tests"]) if decision is not None else (["tests"],):
             if found := _failing(Path(folder), paths):
                 return found
     return ""
@@ -68,6 +69,10 @@ def main(wanted: list[str]) -> int:
     """Try the decisions whose module or meaning has one of the words; all where none is given."""
     chosen = [d for d in DECISIONS if not wanted or any(word in f"{d.module} {d.breaks}" for word in wanted)]
     began = time.monotonic()
+    print("mutants: first the quick tests as they are: what fails then would seem to see every flip", flush=True)
+    if failed := killed_by(None):
+        print(f"mutants: {failed} fails with nothing flipped; mend that first")
+        return 1
     survivors = []
     with ThreadPoolExecutor(JOBS) as pool:
         for decision, by in zip(chosen, pool.map(killed_by, chosen), strict=True):

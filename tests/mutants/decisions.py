@@ -39,9 +39,9 @@ DECISIONS = (
     ),
     Decision(
         "plan",
-        'may_remove=may_remove and spec.sync_policy == "Sync"',
+        "may_remove=may_remove and showing.compiled.deletes",
         "may_remove=may_remove",
-        "UpsertOnly deletes",
+        "UpsertOnly deletes what a new name replaces",
     ),
     Decision(
         "plan",
@@ -55,6 +55,7 @@ DECISIONS = (
         "may_remove = name not in invalid",
         "a conflict under one name deletes what stands under another",
     ),
+    Decision("plan", "if showing.compiled.deletes:", "if True:", "UpsertOnly deletes what is not ready"),
     Decision(
         "plan",
         "created = tuple(put for put in step.puts if put.create)",
@@ -159,14 +160,14 @@ DECISIONS = (
         "an edit waits in a hold",
     ),
     Decision(
-        "policy",
-        "return ready - 1 >= self._base(now, key, ready)",
-        "return ready >= self._base(now, key, ready)",
+        "bases",
+        "return noted is not None and ready - 1 >= noted[0][1]",
+        "return noted is not None and ready >= noted[0][1]",
         "a loss counts as a replacement",
     ),
     Decision(
-        "policy",
-        "return ready - 1 >= self._base(now, key, ready)",
+        "bases",
+        "return noted is not None and ready - 1 >= noted[0][1]",
         "return False",
         "a replacement is counted",
     ),

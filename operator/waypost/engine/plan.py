@@ -99,7 +99,10 @@ def plan(world: World, target: Target, key: PublicationKey, instances: Collectio
         else:
             target.clear_problem(key, name)
         if kept and not found.keeps:
-            steps.append(_withdrawal(key, name, kept, found))
+            if showing.compiled.deletes:
+                steps.append(_withdrawal(key, name, kept, found))
+            else:
+                target.set_problem(key, name, f"its record stays: {found.reason}, and its syncPolicy never deletes")
     if showing is not None and shown:
         steps.extend(_show(world, target, showing, shown))
     return steps
@@ -157,7 +160,7 @@ def _show(world: World, target: Target, showing: Showing, shown: Sequence[Publis
             target.clear_problem(key, name)
         may_remove = not conflicts and name not in invalid
         spec = showing.compiled.registration.spec
-        step = diff(key, name, kept, mine, may_remove=may_remove and spec.sync_policy == "Sync")
+        step = diff(key, name, kept, mine, may_remove=may_remove and showing.compiled.deletes)
         if step is not None and spec.sync_policy == "CreateOnly":
             created = tuple(put for put in step.puts if put.create)
             step = msgspec.structs.replace(step, puts=created, withdraws=False, changes=False)

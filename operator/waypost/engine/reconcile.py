@@ -132,6 +132,8 @@ class Reconciler(World):
             if not self.complete:
                 return None, "FeedUnreadable", "its registration is not known, and not all manifests could be read"
             return None, "UnknownRegistration", "its registration is not known: it went while Waypost was not running"
+        if not compiled.deletes:
+            return None, None, f"syncPolicy {compiled.registration.spec.sync_policy} never deletes"
         rules = [rule for rule in compiled.sources if rule.source == key.service.source]
         if not rules:
             return "edit", None, "its registration no longer names the source"

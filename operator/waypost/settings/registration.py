@@ -327,7 +327,7 @@ class RegistrationSpec(Part, frozen=True, gc=False):
         health_check: How Waypost finds out whether an instance is ready, beside what the source says.
         strategy: How consumers should choose among the instances, where the sink can say so.
         sharing: `Exclusive`: who holds a name keeps it; `Shared`: all registrations that say so add their instances.
-        sync_policy: `Sync`; `UpsertOnly`: never delete; `CreateOnly`: never delete nor change.
+        sync_policy: `Sync`; `UpsertOnly`: never delete while it is there; `CreateOnly`: never delete nor change.
         deletion_policy: What becomes of the records when the registration is deleted: `Delete` them, or leave them
             (`Orphan`).
         min_ready_instances: So many ready instances are kept, whatever is inferred or checked; facts and edits pass.
