@@ -67,6 +67,14 @@ class _NoOverlay:
 NO_OVERLAY = _NoOverlay()
 
 
+_OF_ABSENCE: dict[Absence, tuple[Cause | None, HoldCause | None]] = {
+    Absence.UNKNOWN: (None, None),
+    Absence.DOUBTED: (None, "SourceEmpty"),
+    Absence.FACT: ("source", None),
+    Absence.INFERRED: ("inferred", None),
+}
+
+
 class Reconciler(World):
     """The engine's knowledge. `now` is a monotonic clock."""
 
@@ -145,14 +153,8 @@ class Reconciler(World):
         if view is None:
             return None, None, f"source {key.service.source} is not declared"
         absence = view.absence(key.service, instance)
-        if absence is Absence.UNKNOWN:
-            return None, None, absence.value
-        if absence is Absence.DOUBTED:
-            return None, "SourceEmpty", absence.value
-        if absence is Absence.FACT:
-            return "source", None, absence.value
-        if absence is Absence.INFERRED:
-            return "inferred", None, absence.value
+        if absence in _OF_ABSENCE:
+            return *_OF_ABSENCE[absence], absence.value
         return "edit", None, "its registration no longer selects the service"
 
     def _entry_moved(self, target: str, compiled: Compiled, name: str) -> str:
