@@ -288,12 +288,12 @@ class SwarmCluster:
         }
         return str((await self.call("POST", "/services/create", _merged(spec, more)))["ID"])
 
-    async def update(self, service: str, **changes: Any) -> None:
-        """Merge `changes` into a service's specification."""
+    async def update(self, service: str, *, at: SwarmNode | None = None, **changes: Any) -> None:
+        """Merge `changes` into a service's specification; `at` is the manager to ask."""
+        node = at or next(node for node in self.managers if node.running)
         for _ in range(20):
-            known = await self.call("GET", f"/services/{service}")
+            known = await node.api.call("GET", f"/services/{service}")
             version = known["Version"]["Index"]
-            node = next(node for node in self.managers if node.running)
             answer = await node.api.request(
                 "POST", f"/services/{service}/update", _merged(known["Spec"], changes), version=version
             )
@@ -302,9 +302,9 @@ class SwarmCluster:
                 return
         raise ValueError(f"{service}: it changes all the time")
 
-    async def scale(self, service: str, replicas: int) -> None:
+    async def scale(self, service: str, replicas: int, *, at: SwarmNode | None = None) -> None:
         """Change how many replicas a service has; does not wait."""
-        await self.update(service, Mode={"Replicated": {"Replicas": replicas}})
+        await self.update(service, at=at, Mode={"Replicated": {"Replicas": replicas}})
 
     async def remove(self, service: str) -> None:
         """Remove a service; does not wait."""

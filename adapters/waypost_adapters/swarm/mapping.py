@@ -261,8 +261,7 @@ def _readiness(task: TaskRow, node: NodeRow | None) -> Readiness | None:
         return "not-ready" if state in COMING and task.node_id else None
     if task.desired_state == "ready":  # made ready to take the place of one that still runs
         return "not-ready" if state in COMING and task.node_id else None
-    # A dead node's tasks are `running` for a day.
-    return "draining" if state == "running" and at != "down" else None
+    return "draining" if state == "running" else None  # those of a dead node are so for a day
 
 
 def _reached(
