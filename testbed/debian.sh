@@ -8,7 +8,7 @@ wanted="ca-certificates"
 for part in "$@"; do
     case $part in
     mesos) wanted="$wanted gcc libc6-dev libsasl2-2 libstdc++6 zlib1g" ;; # to link stand-ins; what libmesos loads
-    swarm) wanted="$wanted docker.io iptables busybox-static iproute2 tini" ;;
+    swarm) wanted="$wanted docker.io iptables busybox-static iproute2 tini mount" ;;
     zookeeper) wanted="$wanted libzookeeper-java default-jre-headless" ;;
     witness) wanted="$wanted bind9-dnsutils" ;;                           # dig
     esac

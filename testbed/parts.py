@@ -120,7 +120,7 @@ PARTS = {
             ("image.tar",),
             (HERE / "swarm/image.sh",),
             only_root=True,
-            commands=("dockerd", "iptables", "ip", "nsenter", "tini", "busybox"),
+            commands=("dockerd", "iptables", "ip", "mount", "nsenter", "tini", "busybox"),
         ),
         Part(
             "zookeeper",
@@ -163,6 +163,7 @@ COMMANDS = {  # programs of the machine's own, and their Debian packages
     "dockerd": "docker.io",
     "ip": "iproute2",
     "iptables": "iptables",
+    "mount": "mount",
     "nsenter": "util-linux",
     "openssl": "openssl",
     "tini": "tini",
