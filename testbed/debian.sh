@@ -3,7 +3,7 @@
 # As root or by sudo without a password; else it says what is left out, and fails. No daemon is started by what it installs.
 set -eu
 
-[ $# -gt 0 ] || set -- etcd consul mesos swarm zookeeper witness
+[ $# -gt 0 ] || set -- etcd consul mesos swarm zookeeper bind knot witness
 wanted="ca-certificates"
 for part in "$@"; do
     case $part in
@@ -11,6 +11,8 @@ for part in "$@"; do
     swarm) wanted="$wanted docker.io iptables busybox-static iproute2 tini mount" ;;
     zookeeper) wanted="$wanted libzookeeper-java default-jre-headless" ;;
     witness) wanted="$wanted bind9-dnsutils" ;;                           # dig
+    bind) wanted="$wanted bind9" ;;
+    knot) wanted="$wanted knot" ;;
     esac
 done
 # Debian's python3 can make no environment without this; another Python brings what it needs.
@@ -40,6 +42,8 @@ else
     case $missing in *docker.io* | *busybox-static* | *iptables*) echo "testbed: left out: swarm" >&2 ;; esac
     case $missing in *zookeeper* | *jre*) echo "testbed: left out: zookeeper" >&2 ;; esac
     case $missing in *bind9-dnsutils*) echo "testbed: left out: dig" >&2 ;; esac
+    case "$missing " in *" bind9 "*) echo "testbed: left out: bind" >&2 ;; esac
+    case "$missing " in *" knot "*) echo "testbed: left out: knot" >&2 ;; esac
     echo "testbed: an administrator can: apt-get install$missing" >&2
     exit 1
 fi

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from testbed.cache import cache
 from testbed.index import FetchError
-from testbed.parts import COMMANDS, DEFAULT, NOT_ROOT, PARTS, STAMP, Part, missing
+from testbed.parts import COMMANDS, DEFAULT, NOT_ROOT, PACKAGED, PARTS, STAMP, MissingError, Part, missing, require
 from testbed.process import KEEPER
 from testbed.recipes import prerequisites, recipe
 
@@ -141,8 +141,11 @@ def install_all(names: Sequence[str]) -> dict[str, str]:
     failed = {}
     for name in names:
         try:
-            install(PARTS[name])
-        except (BuildError, FetchError, OSError, subprocess.SubprocessError) as error:
+            if name in PACKAGED:  # debian.sh has installed it
+                require(name)
+            else:
+                install(PARTS[name])
+        except (BuildError, MissingError, FetchError, OSError, subprocess.SubprocessError) as error:
             failed[name] = str(error)
             say(f"{name}: FAILED: {error}")
     return failed
@@ -169,15 +172,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="testbed/setup.sh", description="Builds the testbed's servers.")
     parser.add_argument("--list", action="store_true", help="say what is there and what is missing, and build nothing")
     parser.add_argument(
-        "names", nargs="*", metavar="NAME", help=f"of {', '.join(PARTS)}; default: {', '.join(DEFAULT)}"
+        "names", nargs="*", metavar="NAME", help=f"of {', '.join((*PARTS, *PACKAGED))}; default: {', '.join(DEFAULT)}"
     )
     given = parser.parse_args(argv)
     if given.list:
         report()
         return 0
     names = given.names or DEFAULT
-    if unknown := [name for name in names if name not in PARTS]:
-        parser.error(f"there is no {', '.join(unknown)}; there are {', '.join(PARTS)}")
+    if unknown := [name for name in names if name not in PARTS and name not in PACKAGED]:
+        parser.error(f"there is no {', '.join(unknown)}; there are {', '.join((*PARTS, *PACKAGED))}")
     on_signal(lambda: sys.exit(143))
     try:
         failed = install_all(names)

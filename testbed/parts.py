@@ -156,14 +156,17 @@ PARTS = {
         _go("kwok", "kwok 0.7.0", 3.5, GoBuild({"kwok": "sigs.k8s.io/kwok/cmd/kwok"}, module=False, version="v0.7.0")),
     )
 }
-DEFAULT = ("etcd", "consul", "mesos", "swarm", "zookeeper", "witness")
+DEFAULT = ("etcd", "consul", "mesos", "swarm", "zookeeper", "bind", "knot", "witness")
+PACKAGED = {"bind": "named", "knot": "knotd"}  # what is no part of the cache, as Debian has it
 COMMANDS = {  # programs of the machine's own, and their Debian packages
     "busybox": "busybox-static",
     "dig": "bind9-dnsutils",
     "dockerd": "docker.io",
     "ip": "iproute2",
     "iptables": "iptables",
+    "knotd": "knot",
     "mount": "mount",
+    "named": "bind9",
     "nsenter": "util-linux",
     "openssl": "openssl",
     "tini": "tini",
@@ -171,6 +174,7 @@ COMMANDS = {  # programs of the machine's own, and their Debian packages
 
 
 def _problem(name: str) -> str | None:
+    name = PACKAGED.get(name, name)
     if name in COMMANDS:
         path = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
         return None if shutil.which(name, path=path) else f"{name}: not there; install {COMMANDS[name]} (Debian's name)"

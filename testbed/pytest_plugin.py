@@ -1,4 +1,4 @@
-"""Servers for tests: fixtures `etcd`, `consul`, `mesos`, `swarm`, `zookeeper`; the marker `server("NAME")` for others.
+"""Servers for tests: fixtures (FIXTURES, below), and the marker `server("NAME")` for what a test starts itself.
 
 Where a server is not there, a test that needs it is skipped with the reason; with CI=true in the environment it fails,
 unless it is for root alone and this is not root.
@@ -16,11 +16,11 @@ from typing import Any, TypeVar
 import pytest
 
 from testbed.parts import MissingError, NotRootError, require
-from testbed.servers import Consul, Etcd, MesosCluster, SwarmCluster, ZooKeeper
+from testbed.servers import Bind, Consul, Etcd, Knot, MesosCluster, SwarmCluster, ZooKeeper
 from testbed.tls import Authority
 
-ServerT = TypeVar("ServerT", Etcd, Consul, MesosCluster, SwarmCluster, ZooKeeper)
-FIXTURES = ("etcd", "consul", "mesos", "swarm", "zookeeper")
+ServerT = TypeVar("ServerT", Etcd, Consul, MesosCluster, SwarmCluster, ZooKeeper, Bind, Knot)
+FIXTURES = ("etcd", "consul", "mesos", "swarm", "zookeeper", "bind", "knot")
 
 
 def need(name: str) -> None:
@@ -106,3 +106,15 @@ def swarm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SwarmCluster]:
 def zookeeper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ZooKeeper]:
     """A plain ZooKeeper, shared."""
     yield from _running(ZooKeeper(tmp_path_factory.mktemp("zookeeper")))
+
+
+@pytest.fixture(scope="session")
+def bind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bind]:
+    """A BIND with one zone, shared."""
+    yield from _running(Bind(tmp_path_factory.mktemp("bind")))
+
+
+@pytest.fixture(scope="session")
+def knot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Knot]:
+    """A Knot DNS with one zone, shared."""
+    yield from _running(Knot(tmp_path_factory.mktemp("knot")))

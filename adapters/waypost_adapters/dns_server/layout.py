@@ -15,13 +15,12 @@ from hashlib import blake2b
 import msgspec
 
 from waypost.adapter import InvalidRecord, Record
-from waypost.kit import dnsnames, ownership
+from waypost.kit import dnsnames, dnsrecords, ownership
 from waypost.kit.ownership import quoted
-from waypost.model import Address, Port, Publication, PublishedInstance, PublishedName, ServiceKey, Strategy, family
+from waypost.model import Publication, PublishedInstance, PublishedName, ServiceKey, Strategy
 
 __all__ = ["Entry", "render", "target"]
 
-PROTOCOLS = frozenset({"tcp", "udp", "sctp"})
 MAX_KEY = 2048
 _TARGET_ROOM = 15  # `i-`, 13 characters and a dot stand before a name that SRV records point to
 _canonical = msgspec.json.Encoder(order="deterministic")
@@ -100,8 +99,8 @@ def _record(
 ) -> Record | InvalidRecord:
     service = publication.key.service
     try:
-        ports = _ports(instance, name)
-        addresses, host = _addresses(instance.addresses)
+        ports = dnsrecords.ports(instance, name)
+        addresses, host = dnsrecords.addresses(instance.addresses)
         key = "/".join((full, *(quoted(part) for part in (*_parts(service), instance.id))))
         key += f":{quoted(name.port or '')}" if several else ""
         if len(key) > MAX_KEY:
@@ -128,44 +127,3 @@ def _record(
 
 def _parts(service: ServiceKey) -> tuple[str, str, str]:
     return service.source, service.namespace, service.name
-
-
-def _ports(instance: PublishedInstance, name: PublishedName) -> tuple[tuple[str, str, int], ...]:
-    """Return the ports that get SRV records: the named ones among those that the name speaks for."""
-    chosen: tuple[Port, ...] = instance.ports
-    if name.port is not None:
-        port = instance.port(name.port)
-        if port is None:
-            raise dnsnames.BadName(
-                f"the instance has no port `{name.port[:80]}`, of which the name `{name.name}` speaks"
-            )
-        chosen = (port,)
-    ports = []
-    for port in chosen:
-        if not port.name:
-            continue
-        try:
-            label = dnsnames.label(f"_{port.name}", underscore=True)
-        except dnsnames.BadName as error:
-            raise dnsnames.BadName(f"the port's name can be no part of an SRV name: {error}") from None
-        if port.protocol not in PROTOCOLS:
-            raise dnsnames.BadName(
-                f"port `{port.name}` has the protocol `{port.protocol[:16]}`; tcp, udp and sctp are possible"
-            )
-        ports.append((label[1:], port.protocol, port.number))
-    return tuple(sorted(set(ports)))
-
-
-def _addresses(addresses: Sequence[Address]) -> tuple[tuple[str, ...], str]:
-    """Return the first IPv4 and the first IPv6 address of the primary's type, or the primary's host name."""
-    chosen: dict[str, str] = {}
-    for address in addresses:
-        if address.type == addresses[0].type:
-            chosen.setdefault(family(address.value), address.value)
-    host = chosen.pop("Hostname", "")
-    if chosen:
-        return tuple(sorted(chosen.values(), key=lambda value: ":" in value)), ""
-    try:
-        return (), dnsnames.name(host, underscore=True)
-    except dnsnames.BadName as error:
-        raise dnsnames.BadName(f"the address is neither an IP address nor a host name: {error}") from None

@@ -1,0 +1,139 @@
+"""The writing of entries into a zone: as many to a message as it holds, and what each answer means for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import dns.rcode
+
+from waypost.adapter import APPLIED, AdapterError, Fence, Outcome
+from waypost_adapters.dns import wire
+from waypost_adapters.dns.client import Uncertain
+from waypost_adapters.dns.draft import Draft, Step, TooMuch
+from waypost_adapters.dns.mirror import Mirror
+from waypost_adapters.dns.stamp import Stamp
+
+if TYPE_CHECKING:
+    from waypost_adapters.dns.zone import Zone
+
+__all__ = ["CHANGED", "MOST_TRIES", "Work"]
+
+MOST_TRIES = 8  # of a message, against others who write into the same sets at the same time
+CHANGED = frozenset({dns.rcode.YXDOMAIN, dns.rcode.YXRRSET, dns.rcode.NXRRSET, dns.rcode.NXDOMAIN})
+
+
+class Work:
+    """One call of `write`: what it has learned so far. It holds the zone's conversation."""
+
+    def __init__(self, zone: Zone, steps: Sequence[Step], fence: Fence) -> None:
+        self.outcomes: dict[str, Outcome] = {}
+        self.wrote = False  # or may have
+        self._zone = zone
+        self._pending = list(steps)
+        self._fence = fence
+        self._tries = 0
+        self._most = len(self._pending)
+        self._fresh = False  # the mirror was read within this call
+
+    def settle_rest(self, outcome: Outcome) -> None:
+        """Give all that is pending this outcome."""
+        for step in self._pending:
+            self.outcomes[step.key] = outcome
+        self._pending = []
+
+    async def run(self) -> None:
+        """Write until nothing is pending."""
+        zone = self._zone
+        mirror = await zone.known()
+        while self._pending:
+            draft, conflicts = self._draft(mirror)
+            if (conflicts or draft.large) and not self._fresh:
+                mirror = await self._look()
+                continue
+            for step, reason in conflicts:
+                self.outcomes[step.key] = Outcome("conflict", reason)
+            gone = {step.key for step, _ in conflicts}
+            self._pending = [step for step in self._pending if step.key not in gone]
+            if draft.steps:
+                mirror = await self._send(draft, mirror)
+            elif self._pending:
+                continue
+            elif not self.wrote and conflicts:
+                self._judged(mirror)
+
+    def _draft(self, mirror: Mirror) -> tuple[Draft, list[tuple[Step, str]]]:
+        """Take as many steps as a message holds."""
+        draft = Draft(mirror)
+        conflicts: list[tuple[Step, str]] = []
+        for step in self._pending:
+            try:
+                reason = draft.take(step)
+            except TooMuch:
+                break
+            if reason:
+                conflicts.append((step, reason))
+            elif len(draft.steps) >= self._most:
+                break
+        return draft, conflicts
+
+    async def _look(self) -> Mirror:
+        """Read again; raise what the stamp says."""
+        mirror = await self._zone.sync()
+        self._fresh = True
+        self._judged(mirror)
+        return mirror
+
+    def _judged(self, mirror: Mirror) -> None:
+        verdict = self._zone.judge(mirror, self._fence)
+        if isinstance(verdict, AdapterError):
+            raise verdict
+        if verdict is not None:
+            self.settle_rest(Outcome("superseded", f"generation {self._fence.generation} is past"))
+
+    async def _send(self, draft: Draft, mirror: Mirror) -> Mirror:
+        zone = self._zone
+        writer = zone.update()
+        made = Stamp(zone.environment, zone.owner, self._fence)
+        writer.row(1, zone.stamp_name, wire.TXT, wire.IN, 0, wire.text(made.encode()))
+        draft.write(writer)
+        keys = {step.key for step in draft.steps}
+        if len(writer.body) > 65_000:
+            return self._smaller(draft, mirror, "more stands under its name than one DNS message holds")
+        try:
+            answer = await zone.client.ask(writer)
+        except Uncertain as error:
+            zone.doubted = self.wrote = True
+            self.outcomes |= dict.fromkeys(keys, Outcome("unknown", str(error)))
+            self._pending = [step for step in self._pending if step.key not in keys]
+            self.settle_rest(Outcome("superseded", "not sent, as the one before it had no answer"))
+            return mirror
+        if answer.rcode == 0:
+            draft.commit()
+            self.wrote = True
+            self._tries = 0
+            self.outcomes |= dict.fromkeys(keys, APPLIED)
+            self._pending = [step for step in self._pending if step.key not in keys]
+            return mirror
+        if answer.rcode in CHANGED:
+            self._tries += 1
+            if self._tries >= MOST_TRIES:
+                self.settle_rest(Outcome("superseded", "others change the same records all the time"))
+                return mirror
+            return await self._look()
+        if answer.rcode in {dns.rcode.SERVFAIL, dns.rcode.FORMERR}:
+            code = dns.rcode.to_text(dns.rcode.Rcode(answer.rcode))
+            if len(draft.steps) == 1 and not self.wrote and len(self._pending) == 1:
+                raise zone.client.refusal(answer.rcode, f"an update of `{zone.name}`")
+            return self._smaller(draft, mirror, f"the server refuses it with {code}")
+        raise zone.client.refusal(answer.rcode, f"an update of `{zone.name}`")
+
+    def _smaller(self, draft: Draft, mirror: Mirror, why: str) -> Mirror:
+        """Nothing was written: the same in halves, down to the culprit."""
+        if len(draft.steps) > 1:
+            self._most = len(draft.steps) // 2
+            return mirror
+        (step,) = draft.steps
+        self.outcomes[step.key] = Outcome("invalid", why)
+        self._pending.remove(step)
+        return mirror

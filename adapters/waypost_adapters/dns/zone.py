@@ -1,0 +1,194 @@
+"""One zone as this sink keeps it: its mirror, its stamp, and the writing of entries into it, message by message."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from waypost.adapter import AdapterError, Context, Fence, Outcome, PermanentError
+from waypost.kit import dnsnames
+from waypost.kit.ownership import quoted
+from waypost_adapters.dns import stamp, wire
+from waypost_adapters.dns.client import Client, Uncertain
+from waypost_adapters.dns.draft import Step, shown
+from waypost_adapters.dns.mirror import Mirror
+from waypost_adapters.dns.stamp import Stamp
+from waypost_adapters.dns.work import CHANGED, MOST_TRIES, Work
+
+__all__ = ["Zone"]
+
+FULL_SECONDS = 3600.0  # after which a zone is read whole again, though its log would do
+
+Touched = Callable[[bytes, int], None]
+
+
+class Zone:
+    """A zone, for one owner. One conversation at a time: what is known is exact while a message is made of it."""
+
+    def __init__(self, name: str, client: Client, context: Context) -> None:
+        self.name = name
+        self.apex = dnsnames.encode(name)
+        self.client = client
+        self._context = context
+        self.owner = context.owner
+        self.quoted_owner = quoted(context.owner)
+        self.environment = context.environment
+        self.stamp_name = stamp.stamp_label(context.owner) + stamp.ROOT + self.apex
+        self._root = stamp.ROOT + self.apex
+        self._mirror: Mirror | None = None
+        self._read_whole = 0.0
+        self.doubted = False  # something was sent that was not answered
+        self._lock = asyncio.Lock()
+
+    # --- reading
+
+    @property
+    def mirror(self) -> Mirror | None:
+        """What is known of the zone; None before it was read."""
+        return self._mirror
+
+    async def read(self, touched: Touched | None = None) -> Mirror:
+        """Bring the mirror up to what the server has; `touched` is told of records that others changed."""
+        async with self._lock:
+            return await self.sync(touched)
+
+    async def sync(self, touched: Touched | None = None) -> Mirror:
+        """Do so for one who has the conversation already."""
+        now = self._context.clock.monotonic()
+        since = self._mirror if now - self._read_whole < FULL_SECONDS else None
+        taken = await self.client.transfer(self.apex, self.owner, since)
+        if taken.full is None and since is not None and not taken.changes and taken.serial != since.serial:
+            taken = await self.client.transfer(self.apex, self.owner, None)  # the serial went back: not the same zone
+        if taken.full is not None:
+            self._mirror, self._read_whole = taken.full, now
+            if touched is not None:
+                touched(self.apex, wire.ANY_TYPE)
+        elif since is not None:
+            for added, (name, type, ttl, rdata) in taken.changes:
+                changed = since.add(name, type, ttl, rdata) if added else since.remove(name, type, rdata)
+                if changed and touched is not None:
+                    touched(name, type)
+            since.serial = taken.serial
+        if self._mirror is None:
+            raise AdapterError(f"{self.client.server} gave no whole zone `{self.name}`")
+        self.doubted = False
+        return self._mirror
+
+    async def known(self) -> Mirror:
+        """Return what is known; read where nothing is, or where that is in doubt."""
+        return await self.sync() if self._mirror is None or self.doubted else self._mirror
+
+    def forget(self) -> None:
+        """Know nothing: the zone is read whole next."""
+        self._mirror = None
+
+    # --- the stamp
+
+    def _stamp(self, mirror: Mirror) -> bytes | None:
+        rrset = mirror.get(self.stamp_name, wire.TXT)
+        return (
+            wire.strings(rrset.rdatas[0])
+            if rrset is not None and len(rrset.rdatas) == 1
+            else None
+            if rrset is None
+            else b""
+        )
+
+    async def claim(self, past: int) -> Fence:
+        """Read the zone, and set the owner's epoch above the stamp's and `past`. Raises PermanentError."""
+        async with self._lock:
+            self.forget()
+            for _ in range(MOST_TRIES):
+                mirror = await self.sync()
+                self._refuse_others(mirror)
+                value = self._stamp(mirror)
+                there = stamp.read(value) if value is not None else None
+                if value is not None and there is None:
+                    verdict = stamp.judge(shown(self.stamp_name), value, self.environment, Fence(0))
+                    assert isinstance(verdict, AdapterError)
+                    raise verdict
+                fence = Fence(max(there.fence.epoch if there else 0, past) + 1)
+                if await self._put_stamp(mirror, fence, claim=True):
+                    return fence
+        raise AdapterError(f"others change the stamp {shown(self.stamp_name)} all the time")
+
+    def _refuse_others(self, mirror: Mirror) -> None:
+        """Raise PermanentError where the zone, or any owner's stamp in it, says another environment."""
+        names = [name for name in mirror.nodes if name.endswith(self._root)]
+        for name in names:
+            for rdata in rrset.rdatas if (rrset := mirror.get(name, wire.TXT)) else ():
+                found = stamp.environment_of(wire.strings(rdata))
+                if found not in {None, self.environment}:
+                    raise PermanentError(
+                        f"the zone `{self.name}` belongs to environment `{found}` (TXT record at {shown(name)}), this "
+                        f"sink to `{self.environment}`: nothing is written until the manifest names the right zone, or "
+                        "that record, of a Waypost that is gone for good, is deleted"
+                    )
+
+    async def _put_stamp(self, mirror: Mirror, fence: Fence, *, claim: bool) -> bool:
+        """Write the stamp if it is as the mirror has it; false where it is not."""
+        made = wire.text(Stamp(self.environment, self.owner, fence).encode())
+        zone = wire.text(stamp.environment_text(self.environment))
+        writer = self.update()
+        puts = [(self.stamp_name, made), *([(self._root, zone)] if claim else [])]
+        for name, _ in puts:
+            was = mirror.get(name, wire.TXT)
+            for rdata in was.rdatas if was else ():
+                writer.row(1, name, wire.TXT, wire.IN, 0, rdata)
+            if was is None:
+                writer.row(1, name, wire.TXT, wire.NONE)
+        for name, rdata in puts:
+            writer.row(2, name, wire.TXT, wire.ANY)
+            writer.row(2, name, wire.TXT, wire.IN, stamp.STAMP_TTL, rdata)
+        try:
+            answer = await self.client.ask(writer)
+        except Uncertain:
+            self.doubted = True
+            raise
+        if answer.rcode in CHANGED:
+            return False
+        if answer.rcode:
+            raise self.client.refusal(answer.rcode, f"an update of `{self.name}`")
+        for name, rdata in puts:
+            for old in rrset.rdatas if (rrset := mirror.get(name, wire.TXT)) else ():
+                mirror.remove(name, wire.TXT, old)
+            mirror.add(name, wire.TXT, stamp.STAMP_TTL, rdata)
+        return True
+
+    async def advance(self, fence: Fence) -> Fence:
+        """Set the generation one higher."""
+        async with self._lock:
+            for _ in range(MOST_TRIES):
+                mirror = await self.sync()
+                verdict = self.judge(mirror, fence)
+                if isinstance(verdict, AdapterError):
+                    raise verdict
+                current = verdict.fence if verdict is not None else fence
+                higher = Fence(current.epoch, current.generation + 1)
+                if await self._put_stamp(mirror, higher, claim=False):
+                    return higher
+        raise AdapterError(f"others change the stamp {shown(self.stamp_name)} all the time")
+
+    def judge(self, mirror: Mirror, fence: Fence) -> AdapterError | Stamp | None:
+        """Return what the stamp means for a write under that fence; see stamp.judge."""
+        return stamp.judge(shown(self.stamp_name), self._stamp(mirror), self.environment, fence)
+
+    def update(self) -> wire.Writer:
+        """Begin an update of the zone."""
+        writer = self.client.writer(wire.UPDATE)
+        writer.question(self.apex, wire.SOA)
+        return writer
+
+    # --- writing
+
+    async def write(self, steps: Sequence[Step], fence: Fence) -> dict[str, Outcome]:
+        """Write steps; one outcome a key. Raises Fenced, NotClaimed and AdapterError only where nothing was written."""
+        async with self._lock:
+            work = Work(self, steps, fence)
+            try:
+                await work.run()
+            except AdapterError as error:
+                if not work.wrote:
+                    raise
+                work.settle_rest(Outcome("superseded", f"not written: {error}"))
+            return work.outcomes
