@@ -1,8 +1,7 @@
 """The stamp: one key an owner that says which environment is kept here, and under which epoch and generation it writes.
 
-`<root>/owners/<owner>` holds `{"environment":…,"epoch":…,"generation":…}`; the root is the layout's (`json`:
-`<prefix>/.waypost`). Every write compares it as a whole, so a transaction of an older fence does nothing, however late
-it comes. Pure.
+`<prefix>/.waypost/owners/<owner>` holds `{"environment":…,"epoch":…,"generation":…}`. Every write compares it as a
+whole, so a transaction of an older fence does nothing, however late it comes. Pure.
 """
 
 from __future__ import annotations
@@ -32,14 +31,14 @@ class Stamp(msgspec.Struct, frozen=True):
         return msgspec.json.encode(self)
 
 
-def stamps(root: str) -> bytes:
+def stamps(prefix: str) -> bytes:
     """Return what the keys of all stamps begin with."""
-    return f"{root}/owners/".encode()
+    return f"{prefix}/.waypost/owners/".encode()
 
 
-def stamp_key(root: str, owner: str) -> bytes:
+def stamp_key(prefix: str, owner: str) -> bytes:
     """Return the key of an owner's stamp."""
-    return stamps(root) + segment(owner).encode()
+    return stamps(prefix) + segment(owner).encode()
 
 
 def read(key: bytes, value: bytes, environment: str) -> Stamp:
