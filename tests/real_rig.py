@@ -25,7 +25,7 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 
 from testbed import witness
-from testbed.servers import Consul, Etcd
+from testbed.servers import Bind, Consul, Etcd
 from tests.rig import Rig, registration
 from waypost.adapter import AdapterType, Elector
 from waypost.engine.engine import Engine
@@ -90,13 +90,15 @@ class Driver(abc.ABC):
     """One kind of target, at a place that no other test uses. `suffix` ends every name that is published there."""
 
     kind: str
-    server: Etcd | Consul
+    server: Etcd | Consul | Bind
+    most = 2000  # instances that one name can have
     pause_seconds = 25.0  # after this long a request that hangs has been given up by the adapter
 
     def __init__(self) -> None:
         self.number = next(_numbers)
         self.suffix = f"-t{self.number}"
         self.owners: set[str] = set()
+        self.keys: dict[str, str] = {}  # key → instance, of those that a test asked for
 
     def owner(self, name: str = "me") -> str:
         """An ownerID of this test's own."""
@@ -107,6 +109,10 @@ class Driver(abc.ABC):
     @abc.abstractmethod
     def config(self, url: str | None = None) -> dict[str, Any]:
         """The sink's `config`; `url` is a proxy to go through."""
+
+    def credentials(self) -> list[dict[str, str]]:
+        """The sink's `credentials`."""
+        return []
 
     @abc.abstractmethod
     async def records(self) -> list[Kept]:
@@ -127,6 +133,10 @@ class Driver(abc.ABC):
     @abc.abstractmethod
     async def write(self, record: Kept, *, content: str | None = None, key: str | None = None) -> None:
         """Write a record's content by hand, perhaps altered or under another key."""
+
+    def renamed(self, record: Kept, instance: str) -> tuple[str, str]:
+        """Key and content of the same record for another instance."""
+        return tuple(part.replace(record.instance, instance) for part in (record.key, record.content))  # type: ignore[return-value]
 
     @abc.abstractmethod
     async def remove(self, *records: Kept) -> None:
@@ -345,6 +355,11 @@ class ConsulDriver(Driver):
             body = {"CheckID": name, "Name": "Waypost", "Status": status, "ServiceID": ident}
             await self._register(node, service, body if check else None)
 
+    def renamed(self, record: Kept, instance: str) -> tuple[str, str]:
+        said = '"waypost-instance": "{}"'
+        content = record.content.replace(said.format(record.instance), said.format(instance))
+        return record.key.replace(record.instance, instance), content
+
     async def remove(self, *records: Kept) -> None:
         for record in records:
             node, _, ident = record.key.partition("/")
@@ -409,6 +424,8 @@ class RealRig(Rig):
     def sink(self, **spec: Any) -> ServiceSink:
         """The sink's manifest."""
         body = {"type": self.driver.kind, "environment": self.environment, "ownerID": self.owner, **spec}
+        if credentials := self.driver.credentials():
+            body.setdefault("credentials", credentials)
         config = body.setdefault("config", self.driver.config(self.url))
         decoded = msgspec.convert(config, _plugins.find("sinks", self.driver.kind).config)
         return ServiceSink(Metadata("out"), msgspec.convert(body, SinkSpec), decoded)
@@ -433,6 +450,7 @@ class RealRig(Rig):
         context = TestContext(name="out", environment=self.environment, owner=self.owner, state_dir=self.folder)
         async with kind.open(config, context) as sink:
             (record,) = sink.render(publication, [shown])
+            self.driver.keys[record.key] = instance
             return str(record.key)
 
     @asynccontextmanager

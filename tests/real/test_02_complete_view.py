@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from testbed.proxy import Proxy
+from tests.real.test_03_convergence import url_of
 from tests.real_rig import Driver, RealRig, until
 from tests.rig import service
 from waypost.adapter import AdapterError
@@ -59,14 +60,14 @@ async def test_a_source_that_does_not_tell_all_at_start_deletes_nothing(
 
 
 async def test_a_reading_of_the_target_that_breaks_off_proves_nothing_missing(driver: Driver, tmp_path: Path) -> None:
-    async with Proxy(driver.server.endpoint if driver.kind == "etcd" else driver.server.address) as proxy:  # type: ignore[union-attr]
+    async with Proxy(url_of(driver.server)) as proxy:
         rig = await filled(tmp_path, driver, url=proxy.url)
         before = await driver.revision()
         rig.resync_seconds = 0.3
         async with rig.running() as engine:
             target = engine.reconciler.targets["out"]
             await rig.settle()
-            await proxy.cut(700)
+            await proxy.cut(100 if driver.kind == "dns" else 700)
             await proxy.drop()
             accepted = proxy.accepted
             await proxy.wait_accepted(accepted + 5)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from testbed.proxy import Proxy
-from testbed.servers import Consul, Etcd
+from testbed.servers import Bind, Consul, Etcd
 from tests.real_rig import Driver, Kept, RealRig, until
 from tests.rig import service
 
@@ -17,7 +17,7 @@ NAMES = [f"i{n:02}" for n in range(30)]
 PLACES = [f"web/{name}" for name in NAMES]
 
 
-def url_of(server: Etcd | Consul) -> str:
+def url_of(server: Etcd | Consul | Bind) -> str:
     return server.endpoint if isinstance(server, Etcd) else server.address
 
 
@@ -92,10 +92,8 @@ ACCIDENTS: dict[str, Callable[[Driver, dict[str, Kept]], Awaitable[None]]] = {
 
 async def zombie(driver: Driver, kept: Kept) -> None:
     """Bring back a record of ours that nothing asks for, as a restored backup does."""
-    content = kept.content.replace("i03", "zombie")
-    if driver.kind == "consul":
-        content = kept.content.replace('"waypost-instance": "i03"', '"waypost-instance": "zombie"')
-    await driver.write(kept, key=kept.key.replace("i03", "zombie"), content=content)
+    key, content = driver.renamed(kept, "zombie")
+    await driver.write(kept, key=key, content=content)
 
 
 @pytest.mark.parametrize("accident", sorted(ACCIDENTS))

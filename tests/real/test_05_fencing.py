@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from testbed.proxy import Proxy
+from tests.real.conftest import RECORDS_OF_ANY_KIND
 from tests.real.test_03_convergence import url_of
 from tests.real_rig import Driver, RealRig, until
 from tests.rig import service
@@ -46,6 +47,7 @@ async def test_a_standby_writes_nothing_and_takes_over_without_a_write(driver: D
         assert stamp["epoch"] == 2
 
 
+@RECORDS_OF_ANY_KIND
 async def test_a_leader_that_wakes_up_late_writes_nothing(driver: Driver, tmp_path: Path) -> None:
     """It believes in its lease, as a process that was stopped may; the target does not believe it."""
     first, second = pair(tmp_path, driver)

@@ -9,12 +9,14 @@ import msgspec
 import pytest
 
 from testbed.ports import free_port
+from tests.real.conftest import RECORDS_OF_ANY_KIND
 from tests.real_rig import Driver, RealRig, until
 from tests.rig import instance, service
 from waypost.model import Address, Instance, Port
 from waypost.settings import Metadata
 
 
+@RECORDS_OF_ANY_KIND
 async def test_ipv6_no_ports_and_a_host_name_are_registered_as_they_are(driver: Driver, tmp_path: Path) -> None:
     rig = RealRig(tmp_path, driver)
     six = Instance("six", (Address("2001:db8::7"), Address("10.0.0.7")), (Port(8080, "http"),))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from testbed.servers import Consul, Etcd
+from testbed.servers import Bind, Consul, Etcd
 from tests.real.conftest import driver_on
 from tests.real_rig import Driver, RealRig, until
 from tests.rig import service, source
@@ -84,16 +84,22 @@ async def guarded_consul(folder: Path) -> tuple[Consul, dict[str, str]]:
     return server, {"token": await server.limited_token(rules)}
 
 
+async def guarded_bind(folder: Path) -> tuple[Bind, dict[str, str]]:
+    server = await Bind(folder).start()
+    return server, {"tsigKey": server.key}
+
+
 @pytest.mark.parametrize(
     "guarded",
     [
         pytest.param(guarded_etcd, marks=pytest.mark.server("etcd")),
         pytest.param(guarded_consul, marks=pytest.mark.server("consul")),
+        pytest.param(guarded_bind, marks=pytest.mark.server("bind", "dig")),
     ],
 )
 @pytest.mark.parametrize("broken", ["gone", "wrong"])
 async def test_a_secret_that_is_gone_or_wrong_deletes_nothing_and_its_return_is_noticed(
-    tmp_path: Path, guarded: Callable[[Path], Awaitable[tuple[Etcd | Consul, dict[str, str]]]], broken: str
+    tmp_path: Path, guarded: Callable[[Path], Awaitable[tuple[Etcd | Consul | Bind, dict[str, str]]]], broken: str
 ) -> None:
     server, credentials = await guarded(tmp_path / "server")
     secret = list(credentials)[-1]

@@ -25,7 +25,14 @@ def declared(names: list[str]) -> list[dict[str, Any]]:
 def platform(waypost: Waypost, driver: Driver, url: str | None = None, owner: str = "me") -> None:
     """Write the manifests of the source and the sink."""
     config = driver.config(url)
-    sink = {"type": driver.kind, "environment": ENVIRONMENT, "ownerID": driver.owner(owner), "config": config}
+    sink: dict[str, Any] = {
+        "type": driver.kind,
+        "environment": ENVIRONMENT,
+        "ownerID": driver.owner(owner),
+        "config": config,
+    }
+    if credentials := driver.credentials():
+        sink["credentials"] = credentials
     waypost.write(
         "platform.yaml",
         document("ServiceSource", "machines", type="static", environment=ENVIRONMENT),

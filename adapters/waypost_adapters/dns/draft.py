@@ -15,6 +15,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from waypost.adapter import Outcome
 from waypost_adapters.dns import layout, wire
 from waypost_adapters.dns.layout import Entry, Want
 from waypost_adapters.dns.mirror import Copy, Mirror, RRset, note, shown_cname, wanted_ttl
@@ -22,8 +23,10 @@ from waypost_adapters.dns.mirror import Copy, Mirror, RRset, note, shown_cname, 
 __all__ = ["Draft", "Step", "TooMuch"]
 
 MOST_BYTES = 60_000  # of a message, as estimated: 65,535 with the signature
+MOST_SET = 60_000  # octets of a set as an answer has it; a DNS message has 65,535
 LARGE = 20_000  # octets of a set as a prerequisite; a larger one is not written anew for its TTL alone
 SHARE_TTL = 5
+CROWD = 100  # records in a set, BIND's `max-records-per-type` since 9.18.28
 ADDRESSES = (wire.A, wire.AAAA)
 
 Place = tuple[bytes, int]
@@ -53,6 +56,7 @@ class Draft(Copy):
         self.size = 600  # header, stamp and signature
         self._sets: dict[Place, RRset | None] = {}
         self._wants: dict[Place, dict[bytes, dict[bytes, int]]] = {}
+        self._stated: set[Place] = set()  # shared sets that must be as known, though nothing is added to them
         self._must_be: set[bytes] = set()  # own names of others' entries, on account of which a record stays
 
     # --- as a copy
@@ -85,24 +89,37 @@ class Draft(Copy):
 
     # --- taking steps
 
-    def take(self, step: Step) -> str:
-        """Take a step; return "" or, with nothing taken, why it is a conflict. Raises TooMuch."""
+    def take(self, step: Step) -> Outcome | None:
+        """Take a step; return None or, with nothing taken, why it cannot be. Raises TooMuch."""
         had, text = self.entry(step.own)
         if text is not None and (had is None or had.owner != self.quoted_owner):
             whose = f"owner `{had.owner}`" if had is not None else "somebody who does not say so"
-            return f"the TXT record at the entry's own name belongs to {whose}"
+            return Outcome("conflict", f"the TXT record at the entry's own name belongs to {whose}")
         if had is None and (self._other_at(step.own)):
-            return "something that is not ours stands at the entry's own name"
+            return Outcome("conflict", "something that is not ours stands at the entry's own name")
         old = layout.wants(had, self.apex) if had is not None else []
         new = layout.wants(step.entry, self.apex) if step.entry is not None else []
         if reason := self._conflict(step, old, new):
-            return reason
+            return Outcome("conflict", reason)
+        if reason := self._too_large(new):
+            return Outcome("invalid", reason)
         size = self._estimate(step, had, old, new)
         if self.steps and self.size + size > MOST_BYTES:
             raise TooMuch
         self.size += size
         self.steps.append(step)
         self._change(step, had, old, new)
+        return None
+
+    def _too_large(self, new: list[Want]) -> str:
+        for want in new:
+            there = self.get(want.name, want.type)
+            if there is None or len(there.rdatas) * (12 + len(want.rdata)) < MOST_SET or want.rdata in there.rdatas:
+                continue
+            return (
+                f"{shown(want.name)} {kind(want.type)} has {len(there.rdatas)} records, and one DNS message holds "
+                "no more: publish the service under several names"
+            )
         return ""
 
     def _other_at(self, own: bytes) -> bool:
@@ -211,6 +228,7 @@ class Draft(Copy):
             for rdata in come:
                 if rdata in rdatas and self.theirs(name, type, rdata):
                     self._share(name, type, rdata, rely=True)
+                    self._stated.add((name, type))
         made = (*left, *(rdata for rdata in dict.fromkeys(come) if rdata not in left))
         self.put(name, type, RRset(type, there.ttl if there else 0, made))
 
@@ -237,7 +255,7 @@ class Draft(Copy):
         ttl = was.ttl if was else 0
         if asked is None or asked == ttl:
             return RRset(type, ttl, rrset.rdatas)
-        anew = any(rdata in was.rdatas for rdata in rrset.rdatas) if was else False
+        anew = was is not None and not frozenset(was.rdatas).isdisjoint(rrset.rdatas)
         if anew and _size(rrset) > LARGE:
             return RRset(type, ttl, rrset.rdatas)
         return RRset(type, asked, rrset.rdatas)
@@ -261,13 +279,14 @@ class Draft(Copy):
             was = self.base.get(name, type)
             there = was.rdatas if was else ()
             now = rrset.rdatas if rrset else ()
-            come = [rdata for rdata in now if rdata not in there]
+            known = frozenset(there)
+            come = [rdata for rdata in now if rdata not in known]
             anew = bool(was and rrset and was.ttl != rrset.ttl)
             if name not in self.base.nodes:
                 if name not in fresh and (come or layout.ALONE.match(name)):
                     fresh.add(name)
                     writer.row(1, name, wire.ANY_TYPE, wire.NONE)
-            elif come or anew or layout.ALONE.match(name):
+            elif come or anew or layout.ALONE.match(name) or (name, type) in self._stated:
                 if anew or not self._unstated(type, was) or any(not layout.OWN.match(rdata, 6) for rdata in come):
                     self._require(writer, name, type, was)
                 if come and was is None and type not in {wire.CNAME, wire.TXT} and (name, wire.CNAME) not in self._sets:
@@ -290,6 +309,11 @@ class Draft(Copy):
             return
         for rdata in was.rdatas:
             writer.row(1, name, type, wire.IN, 0, rdata)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether a set grows that a server with BIND's defaults would say is full."""
+        return any(rrset is not None and len(rrset.rdatas) > CROWD for rrset in self._sets.values())
 
     def commit(self) -> None:
         """Let the mirror know what the server acknowledged."""

@@ -278,4 +278,4 @@ def _record(
     if len(content) > LONGEST_TEXT:
         message = f"ids and names make a TXT record of {len(content)} octets; {LONGEST_TEXT} are possible"
         return InvalidRecord(instance.id, message, name.name)
-    return Record(entry.key, instance.id, content, full, instance.ready)
+    return Record(entry.key, instance.id, content, name.name, instance.ready)

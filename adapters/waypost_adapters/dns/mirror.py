@@ -14,7 +14,7 @@ from waypost.kit.ownership import quoted
 from waypost_adapters.dns import layout, wire
 from waypost_adapters.dns.layout import Entry, Want
 
-__all__ = ["Copy", "Mirror", "RRset"]
+__all__ = ["Copy", "Mirror", "RRset", "Seen"]
 
 
 class RRset(msgspec.Struct, frozen=True, gc=False):
@@ -25,7 +25,9 @@ class RRset(msgspec.Struct, frozen=True, gc=False):
     rdatas: tuple[bytes, ...]
 
 
+_SIGNATURES = frozenset({46, 47, 50})  # RRSIG, NSEC, NSEC3: the server's own, where it signs the zone
 Wanted = dict[bytes, dict[bytes, int]]  # rdata → own name of each entry of ours that wants it → the TTL it asks for
+Seen = tuple[frozenset[bytes], bool]  # the records of a set, and whether it has the TTL that it should have
 _NOTHING: Mapping[bytes, dict[bytes, int]] = {}
 
 
@@ -87,6 +89,7 @@ class Mirror(Copy):
         self.cuts: set[bytes] = set()  # names with NS or DNAME records below the apex: what is below is not the zone's
         self._wanted: dict[bytes, dict[int, Wanted]] = {}
         self._theirs: dict[tuple[bytes, int, bytes], tuple[bytes, ...]] = {}
+        self._strangers: dict[bytes, dict[bytes, None]] = {}  # published name → own names of other owners' entries
 
     def get(self, name: bytes, type: int) -> RRset | None:
         for rrset in self.nodes.get(name, ()):
@@ -136,6 +139,8 @@ class Mirror(Copy):
 
     def add(self, name: bytes, type: int, ttl: int, rdata: bytes) -> bool:
         """Add a record; say whether anything changed."""
+        if type in _SIGNATURES:
+            return False
         there = self.get(name, type)
         if there is not None and rdata in there.rdatas:
             if there.ttl == ttl:
@@ -179,6 +184,7 @@ class Mirror(Copy):
             self.owned[name] = None
             note(self, name, entry)
             return
+        self._strangers.setdefault(name[19:], {})[name] = None
         for want in shared_wants(entry, self.apex):
             place = (want.name, want.type, want.rdata)
             self._theirs[place] = (*self._theirs.get(place, ()), name)
@@ -191,6 +197,10 @@ class Mirror(Copy):
             self.owned.pop(name, None)
             note(self, name, entry, gone=True)
             return
+        strangers = self._strangers.get(name[19:], {})
+        strangers.pop(name, None)
+        if not strangers:
+            self._strangers.pop(name[19:], None)
         for want in shared_wants(entry, self.apex):
             place = (want.name, want.type, want.rdata)
             left = tuple(each for each in self._theirs.get(place, ()) if each != name)
@@ -201,34 +211,38 @@ class Mirror(Copy):
 
     # --- what is asked of it
 
-    def whole(self, own: bytes, entry: Entry, ttls: dict[tuple[bytes, int], int | None]) -> bool:
-        """Say whether all that an entry of ours wants is there. `ttls`: what sets should have, for one pass."""
+    def whole(self, own: bytes, entry: Entry, sets: dict[tuple[bytes, int], Seen]) -> bool:
+        """Say whether all that an entry of ours wants is there. `sets`: what one pass has learned of shared sets."""
         text = self.get(own, wire.TXT)
         if text is None or text.ttl != entry.ttl:
             return False
         for want in layout.wants(entry, self.apex):
-            there = self.get(want.name, want.type)
-            if want.type == wire.CNAME and want.rdata != shown_cname(self, want.name):
-                continue
-            if there is None or want.rdata not in there.rdatas:
-                return False
             if not want.shared:
-                if len(there.rdatas) > 1 or there.ttl != entry.ttl:
+                there = self.get(want.name, want.type)
+                if there is None or there.rdatas != (want.rdata,) or there.ttl != entry.ttl:
                     return False
                 continue
-            if (place := (want.name, want.type)) not in ttls:
-                ttls[place] = wanted_ttl(self, want.name, want.type, there)
-            if ttls[place] not in {None, there.ttl}:
+            if want.type == wire.CNAME and want.rdata != shown_cname(self, want.name):
+                continue
+            if (place := (want.name, want.type)) not in sets:
+                sets[place] = self._seen(*place)
+            rdatas, in_time = sets[place]
+            if not in_time or want.rdata not in rdatas:
                 return False
         return True
 
-    def entries_at(self, name: bytes) -> Iterator[tuple[bytes, Entry]]:
-        """Yield the entries, whoever's, that stand under a published name."""
-        for own in self.nodes:
-            if own[19:] == name and layout.OWN.match(own):
-                found, _ = self.entry(own)
-                if found is not None:
-                    yield own, found
+    def _seen(self, name: bytes, type: int) -> Seen:
+        there = self.get(name, type)
+        if there is None:
+            return frozenset(), True
+        return frozenset(there.rdatas), wanted_ttl(self, name, type, there) in {None, there.ttl}
+
+    def strangers(self, name: bytes) -> Iterator[Entry]:
+        """Yield the entries of other owners that stand under a published name."""
+        for own in self._strangers.get(name, ()):
+            found, _ = self.entry(own)
+            if found is not None:
+                yield found
 
 
 def note(copy: Copy, own: bytes, entry: Entry, *, gone: bool = False) -> None:

@@ -27,7 +27,7 @@ from waypost_adapters.dns import layout, wire
 from waypost_adapters.dns.client import Client
 from waypost_adapters.dns.config import Config
 from waypost_adapters.dns.draft import Step, kind
-from waypost_adapters.dns.mirror import Mirror
+from waypost_adapters.dns.mirror import Mirror, Seen
 from waypost_adapters.dns.zone import Zone
 
 __all__ = ["DnsSink"]
@@ -81,19 +81,19 @@ class DnsSink:
         else:
             given = (layout.key_name(key, self._zone.apex) for key in dict.fromkeys(keys))
             names = [name for name in given if name in mirror.owned]
-        ttls: dict[tuple[bytes, int], int | None] = {}
+        sets: dict[tuple[bytes, int], Seen] = {}
         for number, own in enumerate(names):
-            if (seen := self._observed(mirror, own, ttls)) is not None:
+            if (seen := self._observed(mirror, own, sets)) is not None:
                 yield seen
             if number % SLICE == SLICE - 1:
                 await asyncio.sleep(0)
 
-    def _observed(self, mirror: Mirror, own: bytes, ttls: dict[tuple[bytes, int], int | None]) -> Observed | None:
+    def _observed(self, mirror: Mirror, own: bytes, sets: dict[tuple[bytes, int], Seen]) -> Observed | None:
         entry, text = mirror.entry(own)
         whose = entry.ownership() if entry is not None and entry.owner == mirror.quoted_owner else None
         if entry is None or text is None or whose is None:
             return None
-        content = text if mirror.whole(own, entry, ttls) else text + ALTERED
+        content = text if mirror.whole(own, entry, sets) else text + ALTERED
         return Observed(
             entry.key,
             fingerprint(content),
@@ -120,9 +120,7 @@ class DnsSink:
 
     def _foreign(self, mirror: Mirror, name: str, at: bytes) -> Iterator[Foreign]:
         theirs: set[tuple[bytes, int, bytes]] = set()
-        for _, entry in mirror.entries_at(at):
-            if entry.owner == mirror.quoted_owner:
-                continue
+        for entry in mirror.strangers(at):
             whose = entry.ownership()
             theirs |= {(want.name, want.type, want.rdata) for want in layout.wants(entry, mirror.apex)}
             summary = (

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["CHANGED", "MOST_TRIES", "Work"]
 
 MOST_TRIES = 8  # of a message, against others who write into the same sets at the same time
+CROWDED = "BIND has at most 100 records in a set unless `max-records-per-type` of the zone or view is raised"
 CHANGED = frozenset({dns.rcode.YXDOMAIN, dns.rcode.YXRRSET, dns.rcode.NXRRSET, dns.rcode.NXDOMAIN})
 
 
@@ -47,35 +48,33 @@ class Work:
         zone = self._zone
         mirror = await zone.known()
         while self._pending:
-            draft, conflicts = self._draft(mirror)
-            if (conflicts or draft.large) and not self._fresh:
+            draft, refused = self._draft(mirror)
+            if (refused or draft.large) and not self._fresh:
                 mirror = await self._look()
                 continue
-            for step, reason in conflicts:
-                self.outcomes[step.key] = Outcome("conflict", reason)
-            gone = {step.key for step, _ in conflicts}
-            self._pending = [step for step in self._pending if step.key not in gone]
+            self.outcomes |= refused
+            self._pending = [step for step in self._pending if step.key not in refused]
             if draft.steps:
                 mirror = await self._send(draft, mirror)
             elif self._pending:
                 continue
-            elif not self.wrote and conflicts:
+            elif not self.wrote and refused:
                 self._judged(mirror)
 
-    def _draft(self, mirror: Mirror) -> tuple[Draft, list[tuple[Step, str]]]:
-        """Take as many steps as a message holds."""
+    def _draft(self, mirror: Mirror) -> tuple[Draft, dict[str, Outcome]]:
+        """Take as many steps as a message holds; those that cannot be, with their outcomes."""
         draft = Draft(mirror)
-        conflicts: list[tuple[Step, str]] = []
+        refused: dict[str, Outcome] = {}
         for step in self._pending:
             try:
-                reason = draft.take(step)
+                outcome = draft.take(step)
             except TooMuch:
                 break
-            if reason:
-                conflicts.append((step, reason))
+            if outcome is not None:
+                refused[step.key] = outcome
             elif len(draft.steps) >= self._most:
                 break
-        return draft, conflicts
+        return draft, refused
 
     async def _look(self) -> Mirror:
         """Read again; raise what the stamp says."""
@@ -123,8 +122,12 @@ class Work:
             return await self._look()
         if answer.rcode in {dns.rcode.SERVFAIL, dns.rcode.FORMERR}:
             code = dns.rcode.to_text(dns.rcode.Rcode(answer.rcode))
-            if len(draft.steps) == 1 and not self.wrote and len(self._pending) == 1:
-                raise zone.client.refusal(answer.rcode, f"an update of `{zone.name}`")
+            if draft.crowded:
+                code += f"; {CROWDED}"
+            elif len(draft.steps) == len(self._pending) == 1 and not self.wrote:
+                raise zone.client.refusal(
+                    answer.rcode, f"an update of `{zone.name}`"
+                )  # nothing says that it is the record
             return self._smaller(draft, mirror, f"the server refuses it with {code}")
         raise zone.client.refusal(answer.rcode, f"an update of `{zone.name}`")
 
