@@ -20,8 +20,10 @@ NAMES = [
     "Credentials",
     "Declared",
     "Elector",
+    "Examined",
     "Fence",
     "Fenced",
+    "Finding",
     "Foreign",
     "InvalidRecord",
     "Limits",
@@ -32,6 +34,8 @@ NAMES = [
     "Observed",
     "Outcome",
     "PermanentError",
+    "Place",
+    "Placed",
     "Record",
     "Sink",
     "Snapshot",
@@ -57,7 +61,20 @@ def test_the_errors_are_a_tree_of_what_to_do_next() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["AdapterType", "Change", "Fence", "Foreign", "Limits", "Observed", "Outcome", "Record", "Term"]
+    "name",
+    [
+        "AdapterType",
+        "Change",
+        "Fence",
+        "Finding",
+        "Foreign",
+        "Limits",
+        "Observed",
+        "Outcome",
+        "Place",
+        "Record",
+        "Term",
+    ],
 )
 def test_what_is_handed_over_cannot_be_changed_afterwards(name: str) -> None:
     struct = getattr(adapter, name)

@@ -35,8 +35,10 @@ __all__ = [
     "Credentials",
     "Declared",
     "Elector",
+    "Examined",
     "Fence",
     "Fenced",
+    "Finding",
     "Foreign",
     "InvalidRecord",
     "Limits",
@@ -47,6 +49,8 @@ __all__ = [
     "Observed",
     "Outcome",
     "PermanentError",
+    "Place",
+    "Placed",
     "Record",
     "Sink",
     "Snapshot",
@@ -148,10 +152,6 @@ class Credentials(Protocol):
 class Declared(Protocol):
     """What registrations write as `instances` under this source; only the type `static` reads it."""
 
-    @property
-    def complete(self) -> bool:
-        """Whether the set that they stand in has been read whole: only then does what is not declared mean anything."""
-
     def services(self) -> Sequence[Service]:
         """Return all declared services, as now."""
 
@@ -236,6 +236,59 @@ class AdapterType(msgspec.Struct, Generic[T_co], frozen=True):
     declares: bool = False  # a source whose services are written in registrations (`instances`)
 
 
+# --- what `waypost doctor` asks ---------------------------------------------------------------------------------------
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where an adapter connects to: host and port, or the path of a Unix socket.
+
+    With `tls` its certificate is checked as the credentials `ca`, `clientCert` and `clientKey` say, for `server_name`
+    or else the host.
+    """
+
+    host: str = ""
+    port: int = 0
+    tls: bool = False
+    server_name: str = ""
+    socket: str = ""
+
+    def __str__(self) -> str:
+        """Return it as people write it."""
+        return self.socket or (f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}")
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One thing that was tried: `what` in a word, how it is, and, where it is not well, what to do.
+
+    No secret is in the texts.
+    """
+
+    what: str
+    status: Literal["ok", "warning", "failed"]
+    message: str
+    remedy: str = ""
+
+
+@runtime_checkable
+class Placed(Protocol):
+    """An opened source or sink that says where it connects to, so that names, connections and TLS can be tried."""
+
+    def places(self) -> Sequence[Place]:
+        """Return the places; several are several ways to one system. Connects to nothing."""
+
+
+@runtime_checkable
+class Examined(Protocol):
+    """An opened source or sink that can say more than that it may be read."""
+
+    async def examine(self) -> Sequence[Finding]:
+        """Try what can be tried without changing anything.
+
+        Of a sink: `stamp`, whether it is there and of the context's environment, and `write`, whether it may be
+        written, where the target tells that. Is asked before any claim. Raises AdapterError where nothing can be said.
+        """
+
+
 # --- sources ----------------------------------------------------------------------------------------------------------
 
 
@@ -276,7 +329,10 @@ class Changes(Protocol):
 
 @runtime_checkable
 class Source(Protocol):
-    """Reads what runs."""
+    """Reads what runs.
+
+    May also be `Placed` and `Examined`.
+    """
 
     async def watch(self, out: Changes) -> None:
         """Run until cancelled or until it raises; the supervisor then calls again, with backoff.
@@ -380,6 +436,8 @@ class Sink(Protocol):
     A sink that can be watched may also have `async def drift(self, mark: Callable[[Iterable[str] | None], None]) ->
     None`: it runs until cancelled or raises, and marks the keys that others may have changed (None: anything). Our own
     writes may be marked too.
+
+    It may also be `Placed` and `Examined`.
 
     A sink whose consumers ask for a name in a namespace, so that one name in two namespaces is two, has `namespaced =
     True`. Otherwise a name has one holder in the whole sink.

@@ -2,6 +2,7 @@
 
 from testbed.servers.bind import Bind
 from testbed.servers.consul import Consul
+from testbed.servers.coredns import CoreDns
 from testbed.servers.etcd import ROOT_PASSWORD, Etcd, EtcdCluster
 from testbed.servers.framework import Framework, Task
 from testbed.servers.knot import Knot
@@ -14,6 +15,7 @@ __all__ = [
     "ROOT_PASSWORD",
     "Bind",
     "Consul",
+    "CoreDns",
     "Etcd",
     "EtcdCluster",
     "Framework",

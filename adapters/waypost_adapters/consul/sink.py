@@ -11,6 +11,7 @@ from waypost.adapter import (
     Change,
     Context,
     Fence,
+    Finding,
     Foreign,
     InvalidRecord,
     Limits,
@@ -18,14 +19,17 @@ from waypost.adapter import (
     Observed,
     Outcome,
     PermanentError,
+    Place,
     Record,
 )
 from waypost.kit.http import Http, base_url
+from waypost.kit.reach import place_of, tried
 from waypost.model import Publication, PublishedInstance
 from waypost_adapters.consul import writing
 from waypost_adapters.consul.catalog import Catalog
 from waypost_adapters.consul.client import Client, token_header
 from waypost_adapters.consul.config import CREDENTIALS, Config, Options
+from waypost_adapters.consul.permissions import permissions
 from waypost_adapters.consul.render import render
 from waypost_adapters.consul.stamp import Stamps
 from waypost_adapters.consul.watching import Own, Watching
@@ -44,6 +48,7 @@ class ConsulSink:
     def __init__(self, config: Config, context: Context, http: Http) -> None:
         client = Client(http, config.datacenter)
         self.limits = Limits(records=31, bytes=writing.MAX_BYTES)  # of Consul before 1.14; the claim finds out
+        self._client, self._config, self._environment = client, config, context.environment
         self._nodes = config.nodes
         self._catalog = Catalog(client, context.owner, config.nodes)
         self._stamps = Stamps(client, context.owner, config.nodes)
@@ -58,6 +63,13 @@ class ConsulSink:
 
     def above(self, name: str) -> Sequence[str]:
         return ()
+
+    def places(self) -> Sequence[Place]:
+        return [place_of(base_url(self._config.address, port=8500), self._config.tls.server_name)]
+
+    async def examine(self) -> Sequence[Finding]:
+        stamp = await tried("stamp", self._stamps.told(self._environment))
+        return [stamp, *await permissions(self._client, self._stamps.key, self._catalog.nodes[0])]
 
     async def claim(self, environment: str, owner: str, past: int = 0) -> Fence | None:
         fence = await self._stamps.claim(environment, past)

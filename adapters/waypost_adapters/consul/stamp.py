@@ -63,11 +63,8 @@ class Stamps:
         await self._client.read(f"/v1/kv/{ROOT}-/stamp")
         for _ in range(5):
             stamp, index = await self._survey(environment)
-            if stamp is not None and stamp.nodes != self._nodes:
-                raise PermanentError(
-                    f"`nodes` is immutable: what is registered is spread over {stamp.nodes} nodes, and the manifest "
-                    f"says {self._nodes}; put {stamp.nodes} back (nothing is written until then)"
-                )
+            if stamp is not None:
+                self._same_nodes(stamp)
             epoch = max(stamp.epoch if stamp else 0, past) + 1
             made = Stamp(environment=environment, owner=self._owner, epoch=epoch, generation=0, nodes=self._nodes)
             if await self._put(made, index):
@@ -75,6 +72,22 @@ class Stamps:
                     await self._stay(environment)
                 return self._keep(made)
         raise AdapterError(f"{self.key}: others keep changing it; two installations may have one ownerID")
+
+    async def told(self, environment: str) -> str:
+        """Return, for people, what the stamps say; changes nothing. Raises PermanentError as `claim` does."""
+        await self._client.read(f"/v1/kv/{ROOT}-/stamp")
+        stamp, _ = await self._survey(environment)
+        if stamp is None:
+            return "none yet: the first claim sets it"
+        self._same_nodes(stamp)
+        return f"environment {stamp.environment}, epoch {stamp.epoch}"
+
+    def _same_nodes(self, stamp: Stamp) -> None:
+        if stamp.nodes != self._nodes:
+            raise PermanentError(
+                f"`nodes` is immutable: what is registered is spread over {stamp.nodes} nodes, and the manifest "
+                f"says {self._nodes}; put {stamp.nodes} back (nothing is written until then)"
+            )
 
     async def advance(self, fence: Fence) -> Fence:
         """Set the generation one higher. Raises Fenced, NotClaimed."""

@@ -12,20 +12,23 @@ from waypost.adapter import (
     Change,
     Context,
     Fence,
+    Finding,
     Foreign,
     InvalidRecord,
     Limits,
     Mark,
     Observed,
     Outcome,
+    Place,
     Record,
     fingerprint,
 )
 from waypost.kit import dnsnames
+from waypost.kit.reach import tried
 from waypost.model import Publication, PublishedInstance
 from waypost_adapters.dns import layout, wire
 from waypost_adapters.dns.client import Client
-from waypost_adapters.dns.config import Config
+from waypost_adapters.dns.config import Config, server_place
 from waypost_adapters.dns.draft import Step, kind
 from waypost_adapters.dns.mirror import Mirror, Seen
 from waypost_adapters.dns.zone import Zone
@@ -71,6 +74,14 @@ class DnsSink:
 
     async def advance(self, fence: Fence) -> Fence:
         return await self._zone.advance(fence)
+
+    # --- for people who look whether all is well
+
+    def places(self) -> Sequence[Place]:
+        return [Place(*server_place(self._config.server))]
+
+    async def examine(self) -> Sequence[Finding]:
+        return [await tried("stamp", self._zone.told()), await tried("write", self._zone.may_write())]
 
     # --- reading
 

@@ -17,6 +17,8 @@ from waypost_adapters.dns.work import CHANGED, MOST_TRIES, Work
 
 __all__ = ["Zone"]
 
+NO_STAMP = "none yet: the first claim sets it"
+PROBE = b"\x0ewaypost-doctor"
 FULL_SECONDS = 3600.0  # after which a zone is read whole again, though its log would do
 
 Touched = Callable[[bytes, int], None]
@@ -111,6 +113,34 @@ class Zone:
                 if await self._put_stamp(mirror, fence, claim=True):
                     return fence
         raise AdapterError(f"others change the stamp {shown(self.stamp_name)} all the time")
+
+    async def told(self) -> str:
+        """Return, for people, what the stamps say; changes nothing. Raises PermanentError as `claim` does."""
+        mirror = await self.read()
+        self._refuse_others(mirror)
+        value = self._stamp(mirror)
+        there = stamp.read(value) if value is not None else None
+        if value is not None and there is None:
+            raise PermanentError(
+                f"the TXT record at {shown(self.stamp_name)} is no stamp: put it right, or delete it where no Waypost "
+                "writes here"
+            )
+        return f"environment {there.environment}, epoch {there.fence.epoch}" if there else NO_STAMP
+
+    async def may_write(self) -> str:
+        """Ask by an update that deletes what is not there: the server looks at the key's permission, and does nothing.
+
+        It has to be below the stamps' name and of their type, since servers can permit that name by name.
+        """
+        name = PROBE + self._root
+        writer = self.update()
+        writer.row(1, name, wire.TXT, wire.NONE)
+        writer.row(2, name, wire.TXT, wire.ANY)
+        async with self._lock:
+            answer = await self.client.ask(writer)
+        if answer.rcode:
+            raise self.client.refusal(answer.rcode, f"an update of `{self.name}`")
+        return f"may update `{self.name}` (asked without writing)"
 
     def _refuse_others(self, mirror: Mirror) -> None:
         """Raise PermanentError where the zone, or any owner's stamp in it, says another environment."""

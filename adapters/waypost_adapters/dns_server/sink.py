@@ -14,6 +14,7 @@ from waypost.adapter import (
     Change,
     Context,
     Fence,
+    Finding,
     Foreign,
     InvalidRecord,
     Limits,
@@ -26,6 +27,7 @@ from waypost.adapter import (
 from waypost.kit import dnsnames
 from waypost.kit.listen import Listen, bind_stream_and_datagram, bound, parse_listen
 from waypost.kit.ownership import Ownership
+from waypost.kit.reach import tried
 from waypost.kit.store import Store, open_store
 from waypost.model import Publication, PublishedInstance
 from waypost_adapters.dns_server import layout
@@ -68,6 +70,9 @@ class DnsServerSink:
 
     def above(self, name: str) -> Sequence[str]:
         return ()
+
+    async def examine(self) -> Sequence[Finding]:
+        return [await tried("stamp", self._store.stamp(self._context.environment, self._context.owner))]
 
     async def claim(self, environment: str, owner: str, past: int = 0) -> Fence | None:
         return await self._store.claim(environment, owner, past)

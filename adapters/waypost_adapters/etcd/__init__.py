@@ -1,4 +1,4 @@
-"""The sink `etcd`: records as JSON under one prefix, each write fenced and owned in the transaction that makes it."""
+"""The sink `etcd`: records under one prefix, each write fenced and owned in the transaction that makes it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from waypost.adapter import AdapterType, Context, PermanentError, Sink
+from waypost.kit import dnsnames
 from waypost.kit.etcd.endpoint import endpoints
 
 __all__ = ["SINK", "EtcdConfig", "Tls"]
@@ -25,23 +26,37 @@ class Tls(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel
 
 
 class EtcdConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
-    """The `config` of a sink of type etcd."""
+    """The `config` of a sink of type etcd; `zone` and `ttl_seconds` are for layout `skydns`."""
 
     endpoints: Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=32)]
     layout: Literal["json", "skydns"] = "json"
-    prefix: Prefix = "/waypost"
+    prefix: Prefix | None = None
+    zone: Annotated[str, msgspec.Meta(max_length=151)] = ""
+    ttl_seconds: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 30
     tls: Tls = Tls()
 
     def __post_init__(self) -> None:
-        """Refuse what the types cannot: the URLs' form, and the layout that is still to come."""
+        """Refuse what the types cannot: the URLs' form, and a zone that is none."""
         if self.layout == "skydns":
-            raise ValueError("the layout `skydns` is not there yet; use `json`")
-        if self.prefix.endswith("\n") or {".", ".."}.intersection(self.prefix.split("/")):
+            try:
+                msgspec.structs.force_setattr(self, "zone", dnsnames.name(self.zone))
+            except dnsnames.BadName as error:
+                raise ValueError(f"zone: {error}; layout `skydns` needs CoreDNS' zone, as prod.example.com") from None
+        elif self.zone:
+            raise ValueError("zone: is for layout `skydns` only")
+        if self.place.endswith("\n") or {".", ".."}.intersection(self.place.split("/")):
             raise ValueError("`prefix` has a part `.` or `..`, or ends with a line break; expected such as /waypost")
         try:
             endpoints(self.endpoints)
         except PermanentError as error:
             raise ValueError(str(error)) from None
+
+    @property
+    def place(self) -> str:
+        """The prefix, given or by default."""
+        if self.prefix is not None:
+            return self.prefix
+        return "/skydns" if self.layout == "skydns" else "/waypost"
 
 
 @asynccontextmanager

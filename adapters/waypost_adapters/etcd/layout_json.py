@@ -25,7 +25,7 @@ from waypost.kit import ownership
 from waypost.kit.ownership import Ownership, path_text, quoted
 from waypost.model import Address, Port, Publication, PublishedInstance, PublishedName, ServiceKey
 
-__all__ = ["JsonLayout", "owner_mark", "segment", "wrong_segment"]
+__all__ = ["JsonLayout", "owner_mark", "publication_of", "segment", "wrong_segment"]
 
 LONGEST_PART = 255  # bytes of UTF-8, before encoding
 LARGEST_VALUE = 256 * 1024  # bytes
@@ -104,10 +104,22 @@ def owner_mark(owner: str) -> bytes:
 class JsonLayout:
     """Keys and values under one prefix, for one owner's view of them."""
 
+    namespaced = True
+
     def __init__(self, prefix: str, owner: str) -> None:
         self.prefix = prefix
         self.owner = owner
         self.mark = owner_mark(owner)
+        self.root = f"{prefix}/.waypost"
+
+    @property
+    def records(self) -> str:
+        """What all keys begin with."""
+        return f"{self.prefix}/"
+
+    def above(self, name: str) -> Sequence[str]:
+        """Return nothing: names are parts of keys as wholes."""
+        return ()
 
     def render(
         self, publication: Publication, instances: Sequence[PublishedInstance]
@@ -133,7 +145,7 @@ class JsonLayout:
             return None
         try:
             seen = _decode(value)
-            whose = _publication(seen.owner, seen.registration, seen.entry, seen.service)
+            whose = publication_of(seen.owner, seen.registration, seen.entry, seen.service)
             at = key.decode()
         except (msgspec.DecodeError, UnicodeDecodeError):
             return None
@@ -143,11 +155,11 @@ class JsonLayout:
         instance = unquote(seen.instance) if "%" in seen.instance else seen.instance
         return Observed(at, fingerprint(value), registration, entry, service, instance, seen.name, seen.ready)
 
-    def foreign(self, key: bytes, value: bytes) -> Foreign:
+    def foreign(self, key: bytes, value: bytes, name: str = "") -> Foreign:
         """Return, for people, what somebody else keeps. Nothing of an unknown value is repeated: it may be a secret."""
         at = key.decode(errors="backslashreplace")
         parts = at[len(self.prefix) :].split("/")
-        name = unquote(parts[3]) if len(parts) > 3 else ""
+        name = unquote(parts[3]) if len(parts) > 3 else name
         try:
             seen = _decode(value)
         except (msgspec.DecodeError, UnicodeDecodeError):
@@ -229,7 +241,7 @@ def _digest(registration: str, entry: str, service: str) -> str:
 
 
 @lru_cache(maxsize=16_384)
-def _publication(owner: str, registration: str, entry: str, service: str) -> tuple[str, str, ServiceKey] | None:
+def publication_of(owner: str, registration: str, entry: str, service: str) -> tuple[str, str, ServiceKey] | None:
     """Return registration, entry and service decoded; None where they are not of that form."""
     flat = dict.fromkeys(ownership.KEYS, "")
     flat |= {"waypost-owner": owner, "waypost-registration": registration}

@@ -1,6 +1,6 @@
-"""The sink: claims, observes, inspects, writes and watches one prefix of an etcd.
+"""The sink: claims, observes, inspects, writes and watches one prefix (or zone) of an etcd.
 
-What is written is in `layout_json`, how it is written in `transaction`, who may write in `stamp`.
+What is written is in `layout_json` and `layout_skydns`, how it is written in `transaction`, who may write in `stamp`.
 """
 
 from __future__ import annotations
@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 
+from yarl import URL
+
 from waypost.adapter import (
     AdapterError,
     Change,
     Context,
     Fence,
+    Finding,
     Foreign,
     InvalidRecord,
     Limits,
@@ -20,6 +23,7 @@ from waypost.adapter import (
     Observed,
     Outcome,
     PermanentError,
+    Place,
     Record,
 )
 from waypost.kit.etcd import rpc_pb2 as rpc
@@ -29,9 +33,11 @@ from waypost.kit.etcd.endpoint import endpoints
 from waypost.kit.etcd.faults import Compacted
 from waypost.kit.etcd.scan import scan
 from waypost.kit.etcd.watch import watch
+from waypost.kit.reach import place_of, tried
 from waypost.model import Publication, PublishedInstance
 from waypost_adapters.etcd import EtcdConfig
 from waypost_adapters.etcd.layout_json import JsonLayout, segment
+from waypost_adapters.etcd.layout_skydns import SkydnsLayout
 from waypost_adapters.etcd.own_writes import OwnWrites
 from waypost_adapters.etcd.stamp import Stamp, judge, read, stamp_key, stamps
 from waypost_adapters.etcd.transaction import Terms, write
@@ -43,22 +49,28 @@ MOST_FOREIGN = 100
 KEYS_AT_ONCE = 100  # read in one transaction
 
 
+def _layout(config: EtcdConfig, owner: str) -> JsonLayout | SkydnsLayout:
+    if config.layout == "skydns":
+        return SkydnsLayout(config.place, owner, config.zone, config.ttl_seconds)
+    return JsonLayout(config.place, owner)
+
+
 class EtcdSink:
     """Implements `waypost.adapter.Sink` and `drift`."""
 
     limits = Limits(records=126, bytes=800_000, in_flight=8)
-    namespaced = True
 
     def __init__(self, config: EtcdConfig, context: Context, client: Client) -> None:
         """Keep what is needed; nothing is sent."""
         if context.environment.startswith("."):
             raise PermanentError(f"environment `{context.environment}` begins with a dot; such keys are Waypost's own")
-        self._prefix = config.prefix
+        self._config = config
         self._context = context
         self._client = client
         self._environment = context.environment
-        self._layout = JsonLayout(config.prefix, context.owner)
-        self._records = f"{config.prefix}/".encode()
+        self._layout = _layout(config, context.owner)
+        self._records = self._layout.records.encode()
+        self.namespaced = self._layout.namespaced
         self._own = OwnWrites()
         self._observed_at = 0  # the revision of the last complete view
         self._watch_next = 0  # where the watch goes on
@@ -84,12 +96,12 @@ class EtcdSink:
         return self._layout.render(publication, instances)
 
     def above(self, name: str) -> Sequence[str]:
-        return ()
+        return self._layout.above(name)
 
     # --- the stamp
 
     async def claim(self, environment: str, owner: str, past: int = 0) -> Fence | None:
-        key, start = stamp_key(self._prefix, owner), stamps(self._prefix)
+        key, start = stamp_key(self._layout.root, owner), stamps(self._layout.root)
         for _ in range(CLAIM_TRIES):
             revision, mine, value = 0, None, b""
             async with aclosing(scan(self._client, start, wire.successor(start))) as pages:
@@ -104,7 +116,7 @@ class EtcdSink:
             # Also that no other stamp came meanwhile: it could be another environment's.
             still = wire.unchanged_since(start, wire.successor(start), revision)
             if await self._set_stamp(still + was, key, environment, fence):
-                self._environment, self._layout = environment, JsonLayout(self._prefix, owner)
+                self._environment, self._layout = environment, _layout(self._config, owner)
                 return fence
         raise AdapterError(f"the stamps under {start.decode()} changed at each of {CLAIM_TRIES} tries to claim")
 
@@ -126,12 +138,39 @@ class EtcdSink:
 
     @property
     def _stamp_key(self) -> bytes:
-        return stamp_key(self._prefix, self._layout.owner)
+        return stamp_key(self._layout.root, self._layout.owner)
 
     async def _set_stamp(self, compares: bytes, key: bytes, environment: str, fence: Fence) -> bool:
         value = Stamp(environment, fence.epoch, fence.generation).encode()
         answer = await self._send(compares + wire.put(key, value))
         return answer.succeeded
+
+    # --- for people who look whether all is well
+
+    def places(self) -> Sequence[Place]:
+        tls = self._config.tls.server_name or ""
+        return [place_of(URL(member.url), tls) for member in endpoints(self._config.endpoints)]
+
+    async def examine(self) -> Sequence[Finding]:
+        return [await tried("stamp", self._stamp_told()), await tried("write", self._may_write())]
+
+    async def _stamp_told(self) -> str:
+        start, told = stamps(self._layout.root), "none yet: the first claim sets it"
+        async with aclosing(scan(self._client, start, wire.successor(start))) as pages:
+            async for _, page in pages:
+                for kv in page:
+                    stamp = read(kv.key, kv.value, self._environment)
+                    if kv.key == self._stamp_key:
+                        told = f"environment {stamp.environment}, epoch {stamp.epoch}"
+        return told
+
+    async def _may_write(self) -> str:
+        """Ask by a transaction that cannot come true: etcd looks at the user's permissions before the compares."""
+        key = self._stamp_key
+        never = wire.absent(key) + wire.equals(key, b"")
+        probe = f"{self._layout.records}waypost-doctor".encode()
+        await self._client.txn(never + wire.put(key, b"") + wire.put(probe, b""))
+        return f"may write below {self._layout.records} (asked without writing)"
 
     # --- what is there
 
@@ -147,8 +186,8 @@ class EtcdSink:
         if damaged:
             self._context.warn(
                 "DamagedRecords",
-                f"{damaged} records under {self._prefix} begin as ours and cannot be read further; they are left alone "
-                "unless a registration writes their keys",
+                f"{damaged} records under {self._layout.records} begin as ours and cannot be read further; they are "
+                "left alone unless a registration writes their keys",
             )
 
     async def _read_all(self) -> AsyncGenerator[Sequence[rpc.KeyValue], None]:
@@ -167,21 +206,36 @@ class EtcdSink:
 
     async def inspect(self, names: Collection[str]) -> list[Foreign]:
         found: list[Foreign] = []
-        parts = [segment(name) for name in dict.fromkeys(names)]
-        async for namespace in self._namespaces():
-            for part in parts:
-                start = b"%b%b/" % (namespace, part.encode())
-                async with aclosing(scan(self._client, start, wire.successor(start))) as pages:
-                    async for _, page in pages:
-                        foreign = (kv for kv in page if not kv.value.startswith(self._layout.mark))
-                        found += [self._layout.foreign(kv.key, kv.value) for kv in foreign]
-                        if len(found) >= MOST_FOREIGN:
-                            return found[:MOST_FOREIGN]
-        return found
+        async for name, place in self._places(dict.fromkeys(names)):
+            start = f"{place}/".encode()
+            async with aclosing(scan(self._client, start, wire.successor(start))) as pages:
+                async for _, page in pages:
+                    found += self._foreign(page, name)
+                    if len(found) >= MOST_FOREIGN:
+                        return found[:MOST_FOREIGN]
+            async for page in self._read([place]):
+                found += self._foreign(page, name)
+        return found[:MOST_FOREIGN]
 
-    async def _namespaces(self) -> AsyncGenerator[bytes, None]:
+    def _foreign(self, page: Sequence[rpc.KeyValue], name: str) -> list[Foreign]:
+        layout = self._layout
+        return [layout.foreign(kv.key, kv.value, name) for kv in page if not kv.value.startswith(layout.mark)]
+
+    async def _places(self, names: Collection[str]) -> AsyncGenerator[tuple[str, str], None]:
+        """Yield the names, each with a key that is theirs and below which all is."""
+        if isinstance(self._layout, SkydnsLayout):
+            for name in names:
+                if (place := self._layout.place(name)) is not None:
+                    yield name, place
+            return
+        parts = {name: segment(name) for name in names}
+        async for namespace in self._namespaces():
+            for name, part in parts.items():
+                yield name, namespace + part
+
+    async def _namespaces(self) -> AsyncGenerator[str, None]:
         """Yield what the keys of each namespace begin with: one read a namespace, however much is in it."""
-        base = f"{self._prefix}/{segment(self._environment)}/".encode()
+        base = f"{self._layout.records}{segment(self._environment)}/".encode()
         at, end = base, wire.successor(base)
         while True:
             answer = await self._client.range(rpc.RangeRequest(key=at, range_end=end, limit=1, keys_only=True))
@@ -191,7 +245,7 @@ class EtcdSink:
             namespace, slash, _ = key[len(base) :].partition(b"/")
             start = base + namespace + b"/"
             if slash:
-                yield start
+                yield start.decode(errors="surrogateescape")
             at = wire.successor(start) if slash else wire.after(key)
 
     # --- writing

@@ -1,7 +1,8 @@
 """The stamp: one key an owner that says which environment is kept here, and under which epoch and generation it writes.
 
-`<prefix>/.waypost/owners/<owner>` holds `{"environment":…,"epoch":…,"generation":…}`. Every write compares it as a
-whole, so a transaction of an older fence does nothing, however late it comes. Pure.
+`<root>/owners/<owner>` holds `{"environment":…,"epoch":…,"generation":…}`; the root is the layout's (`json`:
+`<prefix>/.waypost`). Every write compares it as a whole, so a transaction of an older fence does nothing, however late
+it comes. Pure.
 """
 
 from __future__ import annotations
@@ -31,14 +32,14 @@ class Stamp(msgspec.Struct, frozen=True):
         return msgspec.json.encode(self)
 
 
-def stamps(prefix: str) -> bytes:
+def stamps(root: str) -> bytes:
     """Return what the keys of all stamps begin with."""
-    return f"{prefix}/.waypost/owners/".encode()
+    return f"{root}/owners/".encode()
 
 
-def stamp_key(prefix: str, owner: str) -> bytes:
+def stamp_key(root: str, owner: str) -> bytes:
     """Return the key of an owner's stamp."""
-    return stamps(prefix) + segment(owner).encode()
+    return stamps(root) + segment(owner).encode()
 
 
 def read(key: bytes, value: bytes, environment: str) -> Stamp:

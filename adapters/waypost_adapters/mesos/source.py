@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager, nullcontext
 
-from waypost.adapter import AdapterError, Changes, Context, PermanentError, Snapshot
+from yarl import URL
+
+from waypost.adapter import AdapterError, Changes, Context, PermanentError, Place, Snapshot
 from waypost.kit.addresses import base_url
 from waypost.kit.http import Stream
 from waypost.kit.problems import Problems
+from waypost.kit.reach import place_of
 from waypost.model import Service
 from waypost_adapters.mesos.absence import Absence
 from waypost_adapters.mesos.config import Config
+from waypost_adapters.mesos.election import ensemble
 from waypost_adapters.mesos.events import TYPES, After, apply, decode
 from waypost_adapters.mesos.inventory import Inventory
 from waypost_adapters.mesos.master import Leader, Masters
@@ -38,6 +42,7 @@ class MesosSource:
     """What it learned of agents outlives a connection: after a failover the new master does not know them yet."""
 
     def __init__(self, config: Config, context: Context, masters: Masters) -> None:
+        self._config = config
         self._seconds = config.poll_seconds
         self._context, self._masters = context, masters
         self._problems = Problems(context.log, context.metrics, "mesos_problems_total")
@@ -47,6 +52,12 @@ class MesosSource:
         self._returned = asyncio.Event()  # an agent that was waited for
         self._doubt = False  # something is not known; the next poll looks at everything
         self._patience = FIRST_SECONDS
+
+    def places(self) -> Sequence[Place]:
+        given = _given(self._config)
+        if any(master.startswith("zk://") for master in given):
+            return [place_of(URL(f"http://{host}")) for master in given for host in ensemble(master).hosts]
+        return [place_of(base_url(master, port=5050), self._config.tls.server_name) for master in given]
 
     async def watch(self, out: Changes) -> None:
         try:
@@ -272,8 +283,12 @@ async def open_source(config: Config, context: Context) -> AsyncIterator[MesosSo
             yield MesosSource(config, context, masters)
 
 
+def _given(config: Config) -> tuple[str, ...]:
+    return (config.masters,) if isinstance(config.masters, str) else config.masters
+
+
 def _places(config: Config, context: Context) -> AbstractAsyncContextManager[Places]:
-    given = (config.masters,) if isinstance(config.masters, str) else config.masters
+    given = _given(config)
     if any(master.startswith("zk://") for master in given):
         if len(given) > 1:
             raise PermanentError("masters: expected one zk://… with all its servers, or URLs of masters; not both")

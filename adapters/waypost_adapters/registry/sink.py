@@ -14,6 +14,7 @@ from waypost.adapter import (
     Clock,
     Context,
     Fence,
+    Finding,
     Foreign,
     InvalidRecord,
     Limits,
@@ -23,6 +24,7 @@ from waypost.adapter import (
     fingerprint,
 )
 from waypost.kit.ownership import Ownership
+from waypost.kit.reach import tried
 from waypost.kit.store import Row, Store, open_store
 from waypost.model import Publication, PublishedInstance
 from waypost_adapters.registry import layout
@@ -59,6 +61,10 @@ class RegistrySink:
 
     def above(self, name: str) -> Sequence[str]:
         return ()
+
+    async def examine(self) -> Sequence[Finding]:
+        context = self._context
+        return [await tried("stamp", self._published.store.stamp(context.environment, context.owner))]
 
     async def claim(self, environment: str, owner: str, past: int = 0) -> Fence | None:
         return await self._published.store.claim(environment, owner, past)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Annotated
 
 import msgspec
 
-from waypost.adapter import AdapterError, AdapterType, Context, PermanentError, Source
-from waypost.kit.http import Http, Response
+from waypost.adapter import AdapterError, AdapterType, Context, PermanentError, Place, Source
+from waypost.kit.http import Http, Response, base_url
 from waypost.kit.polling import Polling
 from waypost.kit.problems import Problems
+from waypost.kit.reach import place_of
 from waypost.kit.tls import CREDENTIALS, Tls
 from waypost.model import Service
 from waypost_adapters.swarm.mapping import Answer, Naming, Swarm
@@ -88,6 +89,7 @@ class SwarmSource:
     """Asks one manager after the other until one answers; the one that did is asked first the next time."""
 
     def __init__(self, config: Config, context: Context, managers: list[Manager]) -> None:
+        self._config = config
         self._managers = deque(managers)
         self._swarm = Swarm(context.name, config.naming, Problems(context.log, context.metrics, "swarm_problems_total"))
         self._clock = context.clock
@@ -101,6 +103,10 @@ class SwarmSource:
             hints=self._hints,
         )
         self.watch = self._polling.watch
+
+    def places(self) -> Sequence[Place]:
+        urls = [base_url(address(host), sockets=True) for host in self._config.hosts]
+        return [place_of(url, self._config.tls.server_name) for url in urls]
 
     async def _services(self) -> list[Service]:
         failures = []

@@ -15,8 +15,8 @@ INTERRUPTED = 130
 LEGEND = f"""\
 exit status:
   {OK}    done; plan: nothing to do
-  {FAILED}    failed, or could not find out; validate: there are problems; explain: something is not well
-  {SOMETHING}    plan: there is something to do
+  {FAILED}    failed, or could not find out; validate: there are problems; explain, doctor: something is not well
+  {SOMETHING}    plan: there is something to do; doctor: warnings, and nothing failed
   {USAGE}   wrong usage
   {INTERRUPTED}  interrupted"""
 

@@ -17,7 +17,6 @@ LATER = {
     "token": "meanwhile remove admin.token from the state folder and restart, and a new one is made",
     "backup": "meanwhile copy the state folder while the server is stopped",
     "restore": "meanwhile put a copy of the state folder back while the server is stopped",
-    "doctor": "meanwhile `waypost plan -f PATH` tries each source and sink and tells what fails",
 }
 
 

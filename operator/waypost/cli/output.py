@@ -10,7 +10,7 @@ from typing import Any, Literal, TextIO
 
 import msgspec
 
-__all__ = ["Paint", "ago", "clean", "complain", "lines", "paint", "table", "write_json"]
+__all__ = ["Colour", "Paint", "ago", "clean", "complain", "lines", "paint", "table", "write_json"]
 
 Colour = Literal["green", "red", "yellow", "bold", "dim"]
 _CODES = {"green": "32", "red": "31", "yellow": "33", "bold": "1", "dim": "2"}

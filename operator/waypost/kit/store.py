@@ -69,6 +69,10 @@ class Store:
         """
         return await self._run(lambda database, _: storefile.claim(database, environment, owner, past))
 
+    async def stamp(self, environment: str, owner: str) -> str:
+        """Return, for people, what the stamps say; see storefile.stamp."""
+        return await self._run(lambda database, _: storefile.stamp(database, environment, owner))
+
     async def advance(self, owner: str, fence: Fence) -> Fence:
         """Set the generation one higher. Raises Fenced, NotClaimed."""
 

@@ -67,12 +67,7 @@ def connect(path: Path) -> sqlite3.Connection:
 
 def claim(database: sqlite3.Connection, environment: str, owner: str, past: int) -> Fence:
     """See Sink.claim."""
-    for other, said in database.execute("SELECT owner, environment FROM stamp ORDER BY owner"):
-        if said != environment:
-            raise PermanentError(
-                f"this store belongs to environment `{said}` (stamp of owner `{other}`), the sink to `{environment}`: "
-                "nothing is written until the manifest says the right environment or the state folder is another"
-            )
+    _refuse_others(database, environment)
     row = database.execute("SELECT epoch FROM stamp WHERE owner = ?", (owner,)).fetchone()
     fence = Fence(max(row[0] if row else 0, past) + 1)
     database.execute(
@@ -80,6 +75,22 @@ def claim(database: sqlite3.Connection, environment: str, owner: str, past: int)
         (owner, environment, fence.epoch),
     )
     return fence
+
+
+def _refuse_others(database: sqlite3.Connection, environment: str) -> None:
+    for other, said in database.execute("SELECT owner, environment FROM stamp ORDER BY owner"):
+        if said != environment:
+            raise PermanentError(
+                f"this store belongs to environment `{said}` (stamp of owner `{other}`), the sink to `{environment}`: "
+                "nothing is written until the manifest says the right environment or the state folder is another"
+            )
+
+
+def stamp(database: sqlite3.Connection, environment: str, owner: str) -> str:
+    """Return, for people, what the stamps say. Raises PermanentError as `claim` does; changes nothing."""
+    _refuse_others(database, environment)
+    row = database.execute("SELECT epoch FROM stamp WHERE owner = ?", (owner,)).fetchone()
+    return f"environment {environment}, epoch {row[0]}" if row else "none yet: the first claim sets it"
 
 
 def superseded(database: sqlite3.Connection, owner: str, fence: Fence) -> bool:

@@ -14,6 +14,7 @@ import pytest
 from waypost.adapter import AdapterError, Change, Outcome
 from waypost.testing import rendering
 from waypost.testing.sink_bench import SinkBench
+from waypost.testing.sink_examined import ExaminedConformance
 from waypost.testing.sink_fencing import FencingConformance
 from waypost.testing.sink_hostile import HostileConformance
 from waypost.testing.sink_ownership import OwnershipConformance
@@ -158,7 +159,12 @@ async def _soon(event: asyncio.Event, seconds: float) -> None:
 
 
 class SinkConformance(
-    RenderConformance, OwnershipConformance, HostileConformance, FencingConformance, OutageConformance
+    RenderConformance,
+    OwnershipConformance,
+    HostileConformance,
+    FencingConformance,
+    ExaminedConformance,
+    OutageConformance,
 ):
     """All tests of a sink. The hooks to fill in are those of SinkBench.
 

@@ -11,11 +11,13 @@ import asyncio
 import ipaddress
 import logging
 import re
+import time
 
 import msgspec
 import pytest
 
-from waypost.adapter import AdapterError
+from waypost.adapter import AdapterError, Placed
+from waypost.kit.reach import reach
 from waypost.model import Address, Instance, Service
 from waypost.testing.changes import Recorder
 from waypost.testing.source_bench import SourceBench
@@ -37,6 +39,16 @@ class SourceConformance(SourceBench):
             assert watch.recorder.events[0].kind == "begun", (
                 f"first was {watch.recorder.events[0].kind}, not a snapshot"
             )
+
+    async def test_the_places_it_names_are_reached(self) -> None:
+        async with self.open(self.context) as source:
+            if not isinstance(source, Placed):
+                pytest.skip("this source names no places")
+            places = source.places()
+            assert places
+            for place in places:
+                for finding in await reach(place, self.context.credentials, time.time(), self.bound):
+                    assert finding.status != "failed", finding
 
     async def test_an_empty_system_is_an_empty_snapshot(self) -> None:
         await self.empty()

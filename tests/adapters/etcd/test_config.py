@@ -16,7 +16,7 @@ def config(**fields: Any) -> EtcdConfig:
 
 def test_the_defaults() -> None:
     made = config()
-    assert (made.layout, made.prefix, made.tls.server_name) == ("json", "/waypost", None)
+    assert (made.layout, made.place, made.tls.server_name) == ("json", "/waypost", None)
     assert config(tls={"serverName": "etcd.example"}).tls.server_name == "etcd.example"
     assert SINK.name == "etcd"
 
@@ -28,7 +28,10 @@ def test_the_defaults() -> None:
         ({"endpoints": ["etcd-1:2379"]}, r"endpoints\[0\] is no URL of an etcd member"),
         ({"endpoints": ["http://a", "https://b"]}, "one or the other"),
         ({"endpoints": ["http://u:p@a"]}, "give them as credentials"),
-        ({"layout": "skydns"}, "`skydns` is not there yet; use `json`"),
+        ({"layout": "skydns"}, "zone: an empty name; layout `skydns` needs CoreDNS' zone"),
+        ({"layout": "skydns", "zone": "-x.example"}, "zone: "),
+        ({"layout": "skydns", "zone": "a.example", "ttlSeconds": 0}, "ttlSeconds"),
+        ({"zone": "a.example"}, "zone: is for layout `skydns` only"),
         ({"layout": "yaml"}, "layout"),
         ({"prefix": ""}, "prefix"),
         ({"prefix": "/"}, "prefix"),
@@ -48,6 +51,12 @@ def test_the_defaults() -> None:
 def test_what_cannot_be_is_refused_with_the_field(fields: dict[str, Any], says: str) -> None:
     with pytest.raises(msgspec.ValidationError, match=says):
         config(**fields)
+
+
+def test_the_defaults_for_coredns() -> None:
+    made = config(layout="skydns", zone="Prod.example.com.")
+    assert (made.place, made.zone, made.ttl_seconds) == ("/skydns", "prod.example.com", 30)
+    assert config(layout="skydns", zone="a.example", prefix="/dns").place == "/dns"
 
 
 @pytest.mark.parametrize("prefix", ["/waypost", "/a/b.c/~d_e-f", "/..a", "/.a"])

@@ -90,6 +90,18 @@ class TestPlain(OnServer):
 
 
 @pytest.mark.server("etcd")
+class TestForCoreDns(OnServer):
+    """The layout `skydns`, in a zone of its own."""
+
+    @pytest.fixture(autouse=True)
+    def _on(self, plain: Etcd) -> None:
+        self.place(plain)
+
+    def config(self) -> Mapping[str, Any]:
+        return {**super().config(), "layout": "skydns", "zone": "prod.example.com"}
+
+
+@pytest.mark.server("etcd")
 class TestTlsAndUsers(OnServer):
     @pytest.fixture(autouse=True)
     def _on(self, secured: Etcd) -> None:

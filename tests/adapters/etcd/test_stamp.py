@@ -7,11 +7,11 @@ import pytest
 from waypost.adapter import Fence, Fenced, NotClaimed, PermanentError
 from waypost_adapters.etcd.stamp import Stamp, judge, stamp_key
 
-KEY = stamp_key("/waypost", "prod/eu")
+KEY = stamp_key("/waypost/.waypost", "prod/eu")
 FENCE = Fence(5, 2)
 
 
-def test_the_stamp_stands_beside_the_environments() -> None:
+def test_the_stamp_stands_below_the_layouts_root() -> None:
     assert KEY == b"/waypost/.waypost/owners/prod%2Feu"
     assert Stamp("prod", 5, 2).encode() == b'{"environment":"prod","epoch":5,"generation":2}'
 
