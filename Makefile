@@ -1,5 +1,5 @@
 # Each target is a line or two; what takes more is a script in tools/.
-.PHONY: env demo test test-fast bench check mutants generate pins hooks clean
+.PHONY: env demo test test-fast bench check mutants simulate generate pins hooks clean
 .DEFAULT_GOAL := env
 
 env:        # .venv with the project (editable) and every tool
@@ -19,6 +19,9 @@ bench: env  # all benchmarks, some twenty minutes on a quiet machine; one: .venv
 
 check: env  # format, lint, types, layers, tree
 	@sh tools/check.sh
+
+simulate: env # N random schedules of the engine from seed FROM on, in JOBS processes; every promise judged on each
+	@.venv/bin/python -m tests.simulation --count $(or $(N),1000) --from $(or $(FROM),0) --jobs $(or $(JOBS),1)
 
 mutants: env # flips decisions of the engine, one at a time: the quick tests must see each
 	@.venv/bin/python -m tests.mutants

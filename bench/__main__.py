@@ -17,18 +17,22 @@ Benchmark = Callable[[argparse.Namespace], Coroutine[Any, Any, figures.Result]]
 
 
 def benchmarks() -> dict[str, Benchmark]:
+    from bench.checks import checks
     from bench.cold_sync import cold_sync
+    from bench.cold_sync_consul import cold_sync_consul
     from bench.propagation import ceiling, propagation
     from bench.resync import cpu_per_change, idle, memory, resync
 
     return {
         "cold-sync": cold_sync,
+        "cold-sync-consul": cold_sync_consul,
         "propagation": propagation,
         "ceiling": ceiling,
         "resync": resync,
         "idle": idle,
         "memory": memory,
         "cpu-per-change": cpu_per_change,
+        "checks": checks,
     }
 
 

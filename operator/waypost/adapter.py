@@ -152,6 +152,10 @@ class Credentials(Protocol):
 class Declared(Protocol):
     """What registrations write as `instances` under this source; only the type `static` reads it."""
 
+    @property
+    def complete(self) -> bool:
+        """Whether the set that they stand in has been read whole: only then does what is not declared mean anything."""
+
     def services(self) -> Sequence[Service]:
         """Return all declared services, as now."""
 

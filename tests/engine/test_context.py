@@ -106,19 +106,24 @@ async def test_declared_services_tell_of_each_change_once() -> None:
     one = service("web", "a")
     waiting = asyncio.ensure_future(declared.changed())
     await asyncio.sleep(0)
-    declared.set(())
+    declared.set((), complete=False)
     await asyncio.sleep(0)
     assert not waiting.done(), "nothing was there, and nothing is"
-    declared.set((one,))
+    declared.set((one,), complete=False)
     await asyncio.wait_for(waiting, 1)
     assert list(declared.services()) == [one]
     waiting = asyncio.ensure_future(declared.changed())
     await asyncio.sleep(0)
-    declared.set((one,))
+    declared.set((one,), complete=False)
     await asyncio.sleep(0)
     assert not waiting.done()
-    declared.set((service("web", "a"),))
+    declared.set((service("web", "a"),), complete=False)
     await asyncio.wait_for(waiting, 1)
+    waiting = asyncio.ensure_future(declared.changed())
+    await asyncio.sleep(0)
+    declared.set(tuple(declared.services()), complete=True)
+    await asyncio.wait_for(waiting, 1)
+    assert declared.complete, "that the set was read whole is a change of its own"
 
 
 def test_an_adapters_folder_is_its_own(tmp_path: Path) -> None:

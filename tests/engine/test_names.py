@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.rig import Rig, registration, service, sink, source
@@ -139,3 +140,49 @@ def test_one_name_in_two_namespaces_is_two_where_the_sink_keeps_them_apart(tmp_p
             assert rig.found() == ["web/c"]
 
     scenario()
+
+
+@virtual_test
+async def test_who_waits_for_a_name_of_the_same_service_takes_its_records_over_when_they_are_let_go(
+    tmp_path: Path,
+) -> None:
+    rig = Rig(tmp_path)
+    rig.memory["mem"].set(service("web", "a", "b"))
+    rig.declare(registration("one", services="web", names=["web"]))
+    async with rig.running():
+        await rig.settle()
+        rig.declare(registration("two", services="web", names=["web"]))
+        await rig.settle()
+        assert rig.problems() == ["the name `web` is held by registration default/one"]
+        rig.declare(registration("one", services="web", names=["web-old"]))
+        await rig.settle()
+        assert rig.found() == ["web-old/a", "web-old/b", "web/a", "web/b"]
+        assert {
+            record["ownership"]["waypost-registration"] for key, record in rig.records().items() if "old" not in key
+        } == {"default/two"}
+        assert not [write for write in rig.target().log if write.new is None], "taken over, not deleted and made anew"
+
+
+@virtual_test
+async def test_who_has_a_name_keeps_it_after_a_restart_though_another_that_wants_the_service_is_matched_first(
+    tmp_path: Path,
+) -> None:
+    rig = Rig(tmp_path)
+    rig.memory["mem"].set(service("web", "a", "b"))
+    rig.declare(registration("web"))
+    async with rig.running():
+        await rig.settle()
+    rig.declare(registration("api", services="web", names=["web"]))
+    rig.settings = msgspec.structs.replace(
+        rig.settings, registrations=dict(sorted(rig.settings.registrations.items()))
+    )  # `default/api` comes first
+    rig.memory["mem"].hang()  # records are looked at before the source is
+    async with rig.running():
+        await rig.settle()
+        rig.target().set("web/b", None)
+        rig.memory["mem"].recover()
+        rig.memory["mem"].snapshot_now()
+        await rig.settle(60)
+        owners = {record["ownership"]["waypost-registration"] for record in rig.records().values()}
+        assert rig.found() == ["web/a", "web/b"]
+        assert owners == {"default/web"}

@@ -13,31 +13,41 @@ from waypost.model import Service, ServiceKey
 
 __all__ = ["SOURCE", "Config", "StaticSource"]
 
+AGREE_SECONDS = 30.0
+
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
     """Nothing to configure: `{}`."""
 
 
 class StaticSource:
-    """A declaration is a fact: a person wrote it. So is its absence, once the set that it stood in was read whole."""
+    """A declaration is a fact: a person wrote it. So is its absence, once the set that it stood in was read whole.
+
+    Until then (at a start, while a file is being written) it only says what is there.
+    """
 
     def __init__(self, declared: Declared, warn: Callable[[str, str], None]) -> None:
         self._declared = declared
         self._warn = warn
 
     async def watch(self, out: Changes) -> None:
+        known: dict[ServiceKey, Service] = {}
+        whole = False
         async with asyncio.TaskGroup() as group:
-            changed = group.create_task(self._declared.changed())
-            await asyncio.sleep(0)  # it listens from here on: a change while the first view is given is not missed
-            known = self._read()
-            async with out.snapshot() as snapshot:
-                for service in known.values():
-                    snapshot.put(service)
             while True:
-                await changed
                 changed = group.create_task(self._declared.changed())
-                await asyncio.sleep(0)
-                known = _tell(out, known, self._read())
+                await asyncio.sleep(0)  # it listens from here on: a change while this one is told is not missed
+                if whole or not self._declared.complete:
+                    known = _tell(out, known, self._read())
+                else:
+                    async with out.snapshot() as snapshot:
+                        known = self._read()
+                        for service in known.values():
+                            snapshot.put(service)
+                    whole = True
+                while not (await asyncio.wait([changed], timeout=AGREE_SECONDS))[0]:
+                    if whole:
+                        out.current()  # a person who has not changed it since still means it
 
     def _read(self) -> dict[ServiceKey, Service]:
         services: dict[ServiceKey, Service] = {}

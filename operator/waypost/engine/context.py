@@ -87,6 +87,7 @@ class Declared:
 
     def __init__(self) -> None:
         """Begin with nothing declared."""
+        self.complete = False
         self._services: tuple[Service, ...] = ()
         self._event = asyncio.Event()
 
@@ -98,11 +99,14 @@ class Declared:
         """Return at the next change."""
         await self._event.wait()
 
-    def set(self, services: tuple[Service, ...]) -> None:
-        """Declare these, in place of the former ones."""
-        if len(services) == len(self._services) and all(a is b for a, b in zip(services, self._services, strict=True)):
+    def set(self, services: tuple[Service, ...], *, complete: bool) -> None:
+        """Declare these, in place of the former ones; `complete`: the set that they stand in was read whole."""
+        same = len(services) == len(self._services) and all(
+            a is b for a, b in zip(services, self._services, strict=True)
+        )
+        if same and complete == self.complete:
             return
-        self._services = services
+        self._services, self.complete = services, complete
         self._event.set()
         self._event = asyncio.Event()
 

@@ -163,7 +163,8 @@ class Doctor:
     def _context(self, kind: str, resource: Resource, found: list[Finding]) -> AdapterContext:
         declared = Declared()
         registrations = self._settings.registrations.values()
-        declared.set(tuple(s for r in registrations for s in r.declared if s.key.source == resource.name))
+        mine = tuple(s for r in registrations for s in r.declared if s.key.source == resource.name)
+        declared.set(mine, complete=self._settings.complete)
         return AdapterContext(
             kind=kind,
             name=resource.name,

@@ -230,7 +230,7 @@ class Engine:
             for service in registration.declared:
                 declared.setdefault(service.key.source, []).append(service)
         for name in settings.sources:
-            self._declared.setdefault(name, Declared()).set(tuple(declared.get(name, ())))
+            self._declared.setdefault(name, Declared()).set(tuple(declared.get(name, ())), complete=settings.complete)
 
     def _start(self, group: asyncio.TaskGroup, kind: str, name: str) -> None:
         self._tasks[kind, name] = group.create_task(self._guard(kind, name), name=f"{kind} {name}")

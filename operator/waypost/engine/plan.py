@@ -146,8 +146,8 @@ def _show(world: World, target: Target, showing: Showing, shown: Sequence[Publis
         name = instance.id
         kept = target.ledger.kept(key, name)
         mine = [record for record in records.get(name, ()) if record.name not in conflicts]
-        taken = _taken(world, target, sharing, name) if sharing else {}
-        clash = next((taken[record.key] for record in mine if record.key in taken), None)
+        taken = _taken(world, target, sharing, name, mine) if sharing else {}
+        clash = next(iter(taken.values()), None)
         if name in invalid:
             target.set_problem(key, name, invalid[name])
             target.failed.setdefault(key, {})[name] = invalid[name]
@@ -175,14 +175,20 @@ def _show(world: World, target: Target, showing: Showing, shown: Sequence[Publis
 
 
 def _taken(
-    world: World, target: Target, sharing: Collection[PublicationKey], instance: str
+    world: World, target: Target, sharing: Collection[PublicationKey], instance: str, records: Sequence[Record]
 ) -> dict[str, PublicationKey]:
-    """Return the keys that another live publication has, under the same name and for an instance of the same id."""
+    """Return those keys of the records that another live publication has, for an instance of the same id.
+
+    What the other no longer wants under the name is there to be taken over.
+    """
+    names = {record.key: record.name for record in records}
     return {
         kept.key: other
         for other in sharing
         for kept in target.ledger.kept(other, instance)
-        if world.showing(target.name, other) is not None and world.instance(other, instance) is not None
+        if names.get(kept.key) in target.names.wanted.get(other, ())
+        and world.showing(target.name, other) is not None
+        and world.instance(other, instance) is not None
     }
 
 

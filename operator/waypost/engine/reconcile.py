@@ -186,6 +186,10 @@ class Reconciler(World):
         entry = next((entry for entry in compiled.entries if entry.name == key.entry), None)
         if entry is None or not may_name(entry, compiled, key.service, self.near.get(key.service.source), name):
             return False
+        view = self.views.get(key.service.source)
+        known = view.services.get(key.service) if view is not None else None
+        if known is not None and any(rule.wants(key.service, known.labels) for rule in compiled.sources):
+            return True  # it wants it: the service is known, and its showing is being made
         fates = (self.fate(target, key, instance) for instance in self.targets[target].ledger.instances(key))
         return any(cause is None for cause, _, _ in fates)
 

@@ -74,6 +74,7 @@ class DeclaredServices:
     """Declared services that the test changes."""
 
     def __init__(self) -> None:
+        self.complete = True
         self._services: dict[ServiceKey, Service] = {}
         self._changed = Signal()
 
@@ -88,6 +89,11 @@ class DeclaredServices:
     def set(self, *services: Service) -> None:
         """Declare these, beside what is declared; the same key replaces."""
         self._services.update((service.key, service) for service in services)
+        self._changed.give()
+
+    def read(self, *, complete: bool) -> None:
+        """Say whether the set of manifests was read whole."""
+        self.complete = complete
         self._changed.give()
 
     def remove(self, *keys: ServiceKey) -> None:

@@ -81,6 +81,41 @@ async def test_only_what_differs_is_told(tmp_path: Path) -> None:
 
 
 @virtual_test
+async def test_until_the_manifests_are_read_whole_nothing_is_absent(tmp_path: Path) -> None:
+    """At a start one of the files may be in the middle of being written: what it declares is not gone."""
+    context = TestContext(tmp_path, name="rack")
+    context.declared.read(complete=False)
+    context.declared.set(web("a"))
+    recorder = Recorder()
+    async with SOURCE.open(Config(), context) as source:
+        task = asyncio.create_task(source.watch(recorder))
+        await recorder.until(lambda view: WEB in view)
+        context.declared.set(web("a", "b"))
+        await recorder.until(lambda view: len(view[WEB].instances) == 2)
+        assert {event.kind for event in recorder.events} == {"put"}
+        context.declared.set(Service(ServiceKey("rack", "shop", "api"), {}, web("x").instances))
+        context.declared.read(complete=True)
+        await recorder.until(lambda _: recorder.count("snapshot") == 1)
+        assert len(recorder.view) == 2
+        context.declared.read(complete=False)
+        context.declared.set(web("a"))
+        await recorder.until(lambda view: len(view[WEB].instances) == 1)
+        task.cancel()
+        await asyncio.wait([task])
+    assert recorder.count("snapshot") == 1
+
+
+@virtual_test
+async def test_what_stays_as_it_is_agrees_from_time_to_time(tmp_path: Path) -> None:
+    """Else an absence that is doubted after a restart would be doubted for ever."""
+    context = TestContext(tmp_path, name="rack")
+    context.declared.set(web("a"))
+    async with watched(context) as recorder:
+        await asyncio.sleep(100)
+        assert recorder.count("current") == 3
+
+
+@virtual_test
 async def test_what_changes_while_a_change_is_told_is_not_missed(tmp_path: Path) -> None:
     context = TestContext(tmp_path, name="rack")
     async with watched(context) as recorder:

@@ -1,0 +1,156 @@
+"""The end of a schedule: faults stop, a person lets everything pass, and what is there must be what was asked for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from tests.simulation.manifests import BROKEN, GONE, OWNER
+from tests.simulation.model import Shown, shown, wanted
+from tests.simulation.schedule import Registered
+from waypost.model import Service
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+__all__ = ["end"]
+
+ROUNDS = 30
+ROUND_SECONDS = 100.0
+IDLE_SECONDS = 700.0
+
+
+async def end(world: World, over: Callable[[], bool]) -> None:
+    """Let everything be well, and judge promises 3, 6 and 10."""
+    world.note("--- faults stop")
+    await _well(world)
+    wrong = ""
+    for _ in range(ROUNDS):
+        for source in world.sources.values():
+            source.read_now()
+        await asyncio.sleep(ROUND_SECONDS)
+        world.decide("Approve", 10_000)
+        if over():
+            return
+        if not (wrong := _difference(world)):
+            break
+    else:
+        world.judge.broken(3, f"{ROUNDS * ROUND_SECONDS:g} s after all faults stopped: {wrong}")
+        return
+    await asyncio.sleep(ROUND_SECONDS)
+    if over() or not await _idles(world, "idle", 10):
+        return
+    for place in range(world.schedule.replicas):
+        await world.kill(place)
+        await world.begin(place)
+    world.elect(0, 1e9, told=True, paused=False)
+    await _idles(world, "after a restart with nothing changed", 6)
+
+
+async def _idles(world: World, when: str, promise: int) -> bool:
+    logs = {name: len(target.log) for name, target in world.targets.items()}
+    await asyncio.sleep(IDLE_SECONDS if promise == 10 else 30.0)
+    for name, target in world.targets.items():
+        writes = [write for write in target.log[logs[name] :] if promise != 6 or not _is_contested(world, name, write)]
+        if writes:
+            write = writes[0]
+            world.judge.broken(
+                promise, f"{when}, {name} is written to: {write.key} from {write.old!r} to {write.new!r}"
+            )
+            return False
+    return True
+
+
+def _is_contested(world: World, sink: str, write: Any) -> bool:
+    """Say whether a record is made under a name that several want and nobody had: another may be first now."""
+    record = shown(write.new) if write.new is not None and write.old is None else None
+    forms = [form for form in world.manifests.now.values() if isinstance(form, Registered) and sink in form.sinks]
+    return record is not None and sum("{" in form.name or form.name == record.name for form in forms) > 1
+
+
+async def _well(world: World) -> None:
+    """End all faults, then all else that is wrong."""
+    for name, source in world.sources.items():
+        source.recover()
+        for key, known in list(source.services.items()):
+            stay = [each for each in known.instances if each.readiness not in {"unknown", "draining"}]
+            world.set_service(name, key.name, stay)
+    world.sick.clear()
+    world.down.clear()
+    for name, target in world.targets.items():
+        world.disturb(name)
+        if "other" in target.stamps:
+            target.restore(({}, {}))
+            target.foreign.clear()
+        target.refused_parts.clear()
+        for taken in list(target.foreign):
+            del target.foreign[taken]
+            target.set(taken, None)
+        for sink in world.sinks(name):
+            sink.faults.clear()
+            sink.observe_breaks = None
+            sink.latency = world.outlets[name].latency
+            world.dress(sink)
+    await _mended(world)
+
+
+async def _mended(world: World) -> None:
+    """Mend all manifests, and start what is down."""
+    for name in world.sources:
+        world.manifest(f"source/{name}", world.sources[name].origin)
+    for name in world.targets:
+        world.manifest(f"sink/{name}", world.outlets[name])
+    for name, form in list(world.manifests.now.items()):
+        if form == BROKEN:
+            former = [f for _, f in world.manifests.history[name] if f not in (BROKEN, GONE)]
+            world.manifest(name, former[-1] if former else GONE)
+    for place in range(world.schedule.replicas):
+        if world.rivals:  # who was fenced off stays so until it is started again
+            await world.kill(place)
+        await world.begin(place)
+    world.elect(0, 1e9, told=True, paused=False)
+
+
+def _difference(world: World) -> str:
+    """Say in what a target differs from what should be there; "" where in nothing.
+
+    A name that several registrations ask for is one's, whichever. Who may not have its name keeps what it had.
+    """
+    forms = {k.partition("/")[2]: f for k, f in sorted(world.manifests.now.items()) if isinstance(f, Registered)}
+    for name, target in world.targets.items():
+        asked: dict[str, dict[str, Mapping[str, Shown]]] = {}  # name → registration → its records
+        for registration, form in forms.items():
+            services = list(world.sources[form.source].services.values())
+            for published in _names(form, name, services):
+                records = wanted(registration, form, name, services)
+                mine = {key: record for key, record in records.items() if record.name == published}
+                asked.setdefault(published, {})[registration] = mine
+        there: dict[str, dict[str, Shown]] = {}
+        for key, content in target.owned(OWNER).items():
+            if (record := shown(content)) is not None:
+                there.setdefault(record.name, {})[key] = record
+        contested = {registration for mine in asked.values() if len(mine) > 1 for registration in mine}
+        for published in sorted({*asked, *there}):
+            claimants = asked.get(published, {})
+            found = {
+                key: record
+                for key, record in there.get(published, {}).items()
+                if record.registration in claimants or record.registration not in contested
+            }
+            if found not in (list(claimants.values()) or [{}]):
+                said = " or ".join(map(_said, claimants.values())) or "nothing"
+                return f"{name} has under {published} {_said(found)}; asked for is {said}"
+    return ""
+
+
+def _names(form: Registered, sink: str, services: list[Service]) -> set[str]:
+    return {
+        form.names(service.key.name)
+        for service in services
+        if sink in form.sinks and form.wants(service.key.source, service.key.name)
+    }
+
+
+def _said(records: Mapping[str, Shown]) -> str:
+    return "{" + "; ".join(f"{key} {record}" for key, record in sorted(records.items())) + "}"

@@ -1,0 +1,96 @@
+"""A target and the sinks on it: they tell the judge of each batch that is sent and each record that is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from waypost.adapter import Change, Fence, Fenced, Outcome
+from waypost.testing.memory import MemorySink, SharedTarget
+
+if TYPE_CHECKING:
+    from tests.simulation.judge import Judge
+    from tests.simulation.lives import Life
+
+__all__ = ["Sending", "SimSink", "SimTarget"]
+
+
+class Sending(msgspec.Struct, eq=False):
+    """A batch on its way: whose it is, when it was sent, and for which publications it writes."""
+
+    life: Life
+    at: float
+    batch: Sequence[Change]
+    puts: frozenset[tuple[str, str]] = frozenset()  # publications that it writes records of
+    touches: frozenset[tuple[str, str]] = frozenset()  # publications that it writes or deletes records of
+
+
+class SimTarget(SharedTarget):
+    """A target; `disturbed` is when something last happened to it that an engine needs time to get over."""
+
+    def __init__(self, name: str, judge: Judge) -> None:
+        super().__init__()
+        self.name = name
+        self.judge = judge
+        self.disturbed = 0.0
+        self.foreign: dict[str, bytes] = {}
+        self.backup: Any = None
+        self.exchanged: Any = None  # what it holds while another target answers in its place
+        self.writing: Sending | None = None
+        self.flying: list[Sending] = []
+        self.refused_parts: set[str] = set()
+
+    def set(self, key: str, content: bytes | None, *, by: str = "", fence: Fence | None = None) -> None:
+        if self.writing is not None:
+            self.judge.writes.written(self, self.writing, key, self.records.get(key), content, fence)
+        super().set(key, content, by=by, fence=fence)
+
+
+class SimSink(MemorySink):
+    """One engine's sink."""
+
+    life: Life
+    target: SimTarget
+    sendings: dict[int, Sending]
+
+    def begin(self, life: Life) -> None:
+        """Say whose it is."""
+        self.life, self.sendings = life, {}
+        outlet = life.world.outlets[self.context.name]
+        self.latency = outlet.latency
+        life.world.dress(self)
+
+    async def claim(self, environment: str, owner: str, past: int = 0) -> Fence | None:
+        self.target.judge.writes.claims(self.target, self.life)
+        await self._called("claim")
+        fence = self.target.claim(environment, owner, past) if self.fenced else None
+        self.target.judge.world.note(f"{self.target.name} claimed by {self.life.place}: {fence}")
+        return fence
+
+    async def advance(self, fence: Fence) -> Fence:
+        try:
+            return await super().advance(fence)
+        except Fenced:
+            self.target.judge.writes.fenced(self.target, self.life)
+            raise
+
+    async def apply(self, batch: Sequence[Change], fence: Fence | None) -> Mapping[str, Outcome]:
+        sending = self.target.judge.sends.sent(self.target, self.life, batch)
+        self.sendings[id(batch)] = sending  # it holds the batch: no other has its id
+        self.target.flying.append(sending)
+        try:
+            return await super().apply(batch, fence)
+        except Fenced:
+            self.target.judge.writes.fenced(self.target, self.life)
+            raise
+        finally:
+            self.target.flying.remove(sending)
+
+    def _write(self, batch: Sequence[Change], fence: Fence | None) -> dict[str, Outcome]:
+        self.target.writing = self.sendings[id(batch)]
+        try:
+            return super()._write(batch, fence)
+        finally:
+            self.target.writing = None

@@ -1,0 +1,47 @@
+"""Whatever happens, in whatever order: the promises hold all through it, and at the end the sinks equal the plan.
+
+WAYPOST_SEEDS is how many schedules there are, WAYPOST_FIRST_SEED the first. How to read a failure: docs/simulation.md.
+"""
+
+import os
+
+import pytest
+
+from tests.simulation.draw import drawn
+from tests.simulation.report import report
+from tests.simulation.run import run
+
+SEEDS = int(os.environ.get("WAYPOST_SEEDS", "1000"))
+FIRST = int(os.environ.get("WAYPOST_FIRST_SEED", "0"))
+BLOCKS = 20
+QUICK = 1  # blocks that `make test-fast` runs too
+
+
+def _blocks() -> list[object]:
+    seeds = range(FIRST, FIRST + SEEDS)
+    size = max(1, -(-SEEDS // BLOCKS))
+    blocks = [seeds[n : n + size] for n in range(0, SEEDS, size)]
+    slow = pytest.mark.slow
+    return [
+        pytest.param(block, id=f"{block.start}-{block.stop - 1}", marks=() if n < QUICK else (slow,))
+        for n, block in enumerate(blocks)
+    ]
+
+
+@pytest.mark.parametrize("seeds", _blocks())
+def test_all_promises_hold_on_every_schedule(seeds: range) -> None:
+    failing: list[str] = []
+    for seed in seeds:
+        schedule = drawn(seed)
+        result = run(schedule)
+        if result.violations:
+            failing.append(report(schedule, result, shrink=not failing))
+        if len(failing) >= 3:
+            break
+    assert not failing, "\n" + "\n".join(failing)
+
+
+def test_a_seed_is_the_same_schedule_and_the_same_run_each_time() -> None:
+    for seed in range(FIRST, FIRST + 12):
+        assert drawn(seed) == drawn(seed)
+        assert run(drawn(seed)).trace == run(drawn(seed)).trace, f"seed {seed} did not run alike twice"
