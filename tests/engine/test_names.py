@@ -1,5 +1,6 @@
 """Who holds a name: the registration that has it keeps it, through swaps, restarts and outages of its source."""
 
+import asyncio
 from pathlib import Path
 
 import msgspec
@@ -186,3 +187,21 @@ async def test_who_has_a_name_keeps_it_after_a_restart_though_another_that_wants
         owners = {record["ownership"]["waypost-registration"] for record in rig.records().values()}
         assert rig.found() == ["web/a", "web/b"]
         assert owners == {"default/web"}
+
+
+@virtual_test
+async def test_a_name_given_on_and_asked_for_again_in_one_moment_has_one_holder_who_writes(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.memory["mem"].set(service("web", "a"))
+    rig.declare(registration("web", metadata={"mark": "1"}))
+    async with rig.running():
+        await rig.settle()
+        renamed = registration("x", services="web", names=["web"], metadata={"mark": "2"})
+        rig.settings = msgspec.structs.replace(rig.settings, registrations={renamed.key: renamed})
+        rig.engine.put(rig.settings)
+        await asyncio.sleep(0.001)  # before anything is written
+        rig.declare(registration("web", metadata={"mark": "3"}))
+        await rig.settle(60)
+        (record,) = rig.records().values()
+        assert (record["ownership"]["waypost-registration"], record["metadata"]) == ("default/x", {"mark": "2"})
+        assert rig.problems() == ["the name `web` is held by registration default/x"]

@@ -98,6 +98,12 @@ class Names:
             f"and registration {holds} holds `{other}`"
         )
 
+    def holds(self, key: PublicationKey, name: str) -> bool:
+        """Say whether a publication wants a name, and its registration has it."""
+        return name in self.wanted.get(key, ()) and self._holder.get(self._place(name, key.registration)) == (
+            key.registration
+        )
+
     def sharing(self, key: PublicationKey) -> set[PublicationKey]:
         """Return the other publications that stand under a name of this one."""
         names = self.wanted.get(key, frozenset()) | self.left.get(key, set())

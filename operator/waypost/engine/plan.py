@@ -179,14 +179,14 @@ def _taken(
 ) -> dict[str, PublicationKey]:
     """Return those keys of the records that another live publication has, for an instance of the same id.
 
-    What the other no longer wants under the name is there to be taken over.
+    What stands under a name that the other no longer wants, or has lost, is there to be taken over.
     """
     names = {record.key: record.name for record in records}
     return {
         kept.key: other
         for other in sharing
         for kept in target.ledger.kept(other, instance)
-        if names.get(kept.key) in target.names.wanted.get(other, ())
+        if target.names.holds(other, names.get(kept.key, ""))
         and world.showing(target.name, other) is not None
         and world.instance(other, instance) is not None
     }
