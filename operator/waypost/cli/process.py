@@ -20,6 +20,7 @@ from waypost import __version__
 from waypost.adapter import AdapterError
 from waypost.cli import state
 from waypost.cli.exits import FAILED, CommandError
+from waypost.cli.notify import notify
 from waypost.engine.engine import Engine
 from waypost.kit.clock import LoopClock
 from waypost.plugins import Plugins
@@ -74,6 +75,7 @@ class _Process:
         self._plugins = Plugins()
         self._told = asyncio.Event()
         self._ending = False
+        self._ready = False  # the manifests have been read once
         self._again = asyncio.Event()
         self._problems: set[Problem] = set()
 
@@ -113,6 +115,7 @@ class _Process:
                 tasks = [group.create_task(each) for each in work]
                 await self._told.wait()
                 log.info("ending cause=signal")
+                notify("STOPPING=1")
                 for task in tasks:
                     task.cancel()
             finally:
@@ -137,6 +140,9 @@ class _Process:
         def put(settings: Settings) -> None:
             self._tell(settings)
             engine.put(settings)
+            if not self._ready:
+                self._ready = True
+                notify("READY=1")
 
         while True:
             watch = asyncio.ensure_future(feed.watch(put))
