@@ -1,5 +1,5 @@
 # Each target is a line or two; what takes more is a script in tools/.
-.PHONY: env demo test test-fast bench check mutants simulate generate pins hooks clean
+.PHONY: env demo test test-fast bench check image mutants simulate generate pins hooks clean
 .DEFAULT_GOAL := env
 
 env:        # .venv with the project (editable) and every tool
@@ -28,6 +28,9 @@ mutants: env # flips decisions of the engine, one at a time: the quick tests mus
 
 generate: env # crds/ and the protobuf modules, from their sources
 	@sh tools/generate.sh
+
+image: env # the container image, with a Docker engine; see packaging/image.sh
+	@sh packaging/image.sh
 
 pins: env   # requirements/*.txt from pyproject.toml
 	@sh tools/pins.sh

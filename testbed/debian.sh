@@ -3,12 +3,13 @@
 # As root or by sudo without a password; else it says what is left out, and fails. No daemon is started by what it installs.
 set -eu
 
-[ $# -gt 0 ] || set -- etcd consul coredns mesos swarm zookeeper bind knot witness
+[ $# -gt 0 ] || set -- etcd consul coredns mesos swarm image zookeeper bind knot witness
 wanted="ca-certificates"
 for part in "$@"; do
     case $part in
     mesos) wanted="$wanted gcc libc6-dev libsasl2-2 libstdc++6 zlib1g" ;; # to link stand-ins; what libmesos loads
     swarm) wanted="$wanted docker.io iptables busybox-static iproute2 tini mount" ;;
+    image) wanted="$wanted docker.io iptables busybox-static iproute2 tini mount mmdebstrap" ;;
     zookeeper) wanted="$wanted libzookeeper-java default-jre-headless" ;;
     witness) wanted="$wanted bind9-dnsutils" ;;                           # dig
     bind) wanted="$wanted bind9" ;;
@@ -40,6 +41,7 @@ else
     echo "testbed: neither root nor sudo without a password; not installed:$missing" >&2
     case $missing in *gcc* | *libc6-dev* | *libsasl2*) echo "testbed: left out: mesos" >&2 ;; esac
     case $missing in *docker.io* | *busybox-static* | *iptables*) echo "testbed: left out: swarm" >&2 ;; esac
+    case $missing in *mmdebstrap*) echo "testbed: left out: image" >&2 ;; esac
     case $missing in *zookeeper* | *jre*) echo "testbed: left out: zookeeper" >&2 ;; esac
     case $missing in *bind9-dnsutils*) echo "testbed: left out: dig" >&2 ;; esac
     case "$missing " in *" bind9 "*) echo "testbed: left out: bind" >&2 ;; esac

@@ -123,6 +123,15 @@ PARTS = {
             commands=("dockerd", "iptables", "ip", "mount", "nsenter", "tini", "busybox"),
         ),
         Part(
+            "image",
+            "a root for container images with Debian's Python, and the packages that Waypost's own is made of",
+            0.5,
+            ("base.tar", "python", "wheels"),
+            (HERE / "image/base.sh", HERE.parent / "requirements/run.txt"),
+            only_root=True,
+            commands=("dockerd", "iptables", "ip", "mount", "nsenter", "tini", "busybox", "mmdebstrap"),
+        ),
+        Part(
             "zookeeper",
             "ZooKeeper 3.8, Debian's",
             0.1,
@@ -156,7 +165,7 @@ PARTS = {
         _go("kwok", "kwok 0.7.0", 3.5, GoBuild({"kwok": "sigs.k8s.io/kwok/cmd/kwok"}, module=False, version="v0.7.0")),
     )
 }
-DEFAULT = ("etcd", "consul", "coredns", "mesos", "swarm", "zookeeper", "bind", "knot", "witness")
+DEFAULT = ("etcd", "consul", "coredns", "mesos", "swarm", "image", "zookeeper", "bind", "knot", "witness")
 PACKAGED = {"bind": "named", "knot": "knotd"}  # what is no part of the cache, as Debian has it
 COMMANDS = {  # programs of the machine's own, and their Debian packages
     "busybox": "busybox-static",
@@ -165,6 +174,7 @@ COMMANDS = {  # programs of the machine's own, and their Debian packages
     "ip": "iproute2",
     "iptables": "iptables",
     "knotd": "knot",
+    "mmdebstrap": "mmdebstrap",
     "mount": "mount",
     "named": "bind9",
     "nsenter": "util-linux",

@@ -91,6 +91,15 @@ def make_swarm(target: Path, run: Runner) -> None:
     run(["sh", str(HERE / "swarm/image.sh"), str(target)])
 
 
+def make_image(target: Path, run: Runner) -> None:
+    """The root of Debian packages, and the pinned packages as wheels for its Python."""
+    run(["sh", str(HERE / "image/base.sh"), str(target)])
+    version = (target / "python").read_text().strip()
+    options = ["--quiet", "--disable-pip-version-check", "--no-input", "--only-binary=:all:", "--require-hashes"]
+    where = ["--python-version", version, "--dest", str(target / "wheels"), "-r"]
+    run([sys.executable, "-m", "pip", "download", *options, *where, str(HERE.parent / "requirements/run.txt")])
+
+
 def make_zookeeper(target: Path, _run: Runner) -> None:
     """Links to the archives that Debian's packages have, and to the Java that runs them."""
     found = shutil.which("java")
@@ -127,6 +136,7 @@ def recipe(part: Part) -> Callable[[Path, Runner], None]:
         return lambda target, run: make_server(part, target, run)
     makers: dict[str, Callable[[Path, Runner], None]] = {
         "go": make_go,
+        "image": make_image,
         "mesos": make_mesos,
         "swarm": make_swarm,
         "witness": make_witness,

@@ -3,6 +3,7 @@
 from testbed.servers.bind import Bind
 from testbed.servers.consul import Consul
 from testbed.servers.coredns import CoreDns
+from testbed.servers.docker import Docker
 from testbed.servers.etcd import ROOT_PASSWORD, Etcd, EtcdCluster
 from testbed.servers.framework import Framework, Task
 from testbed.servers.knot import Knot
@@ -16,6 +17,7 @@ __all__ = [
     "Bind",
     "Consul",
     "CoreDns",
+    "Docker",
     "Etcd",
     "EtcdCluster",
     "Framework",
