@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from waypost.adapter import AdapterType, Context, PermanentError, Sink
-from waypost_adapters.dns.config import Config
+from waypost_adapters.dns.config import Config, Options
 
 __all__ = ["SINK"]
 
@@ -26,4 +26,4 @@ async def open_sink(config: Config, context: Context) -> AsyncIterator[Sink]:
         yield sink
 
 
-SINK: AdapterType[Sink] = AdapterType("dns", Config, open_sink, credentials=("tsigKey",))
+SINK: AdapterType[Sink] = AdapterType("dns", Config, open_sink, Options, credentials=("tsigKey",))

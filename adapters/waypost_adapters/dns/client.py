@@ -11,8 +11,8 @@ import dns.rcode
 from waypost.adapter import AdapterError, Context, PermanentError
 from waypost_adapters.dns import signing, wire
 from waypost_adapters.dns.config import Config, server_place
-from waypost_adapters.dns.draft import shown
 from waypost_adapters.dns.mirror import Mirror
+from waypost_adapters.dns.telling import shown
 from waypost_adapters.dns.transfer import BadTransfer, Transfer
 
 __all__ = ["Client", "Uncertain"]

@@ -16,14 +16,13 @@ from collections.abc import Mapping
 import msgspec
 
 from waypost.adapter import Outcome
-from waypost_adapters.dns import layout, wire
+from waypost_adapters.dns import conflicts, layout, wire
 from waypost_adapters.dns.layout import Entry, Want
 from waypost_adapters.dns.mirror import Copy, Mirror, RRset, note, shown_cname, wanted_ttl
 
 __all__ = ["Draft", "Step", "TooMuch"]
 
 MOST_BYTES = 60_000  # of a message, as estimated: 65,535 with the signature
-MOST_SET = 60_000  # octets of a set as an answer has it; a DNS message has 65,535
 LARGE = 20_000  # octets of a set as a prerequisite; a larger one is not written anew for its TTL alone
 SHARE_TTL = 5
 CROWD = 100  # records in a set, BIND's `max-records-per-type` since 9.18.28
@@ -56,6 +55,8 @@ class Draft(Copy):
         self.size = 600  # header, stamp and signature
         self._sets: dict[Place, RRset | None] = {}
         self._wants: dict[Place, dict[bytes, dict[bytes, int]]] = {}
+        # aliases that take the place of addresses: Knot ignores them in the same message where it signs the zone
+        self.later: dict[bytes, None] = {}
         self._stated: set[Place] = set()  # shared sets that must be as known, though nothing is added to them
         self._must_be: set[bytes] = set()  # own names of others' entries, on account of which a record stays
 
@@ -99,9 +100,9 @@ class Draft(Copy):
             return Outcome("conflict", "something that is not ours stands at the entry's own name")
         old = layout.wants(had, self.apex) if had is not None else []
         new = layout.wants(step.entry, self.apex) if step.entry is not None else []
-        if reason := self._conflict(step, old, new):
+        if reason := conflicts.conflict(self, self.base, old, new):
             return Outcome("conflict", reason)
-        if reason := self._too_large(new):
+        if reason := conflicts.too_large(self, new):
             return Outcome("invalid", reason)
         size = self._estimate(step, had, old, new)
         if self.steps and self.size + size > MOST_BYTES:
@@ -111,60 +112,8 @@ class Draft(Copy):
         self._change(step, had, old, new)
         return None
 
-    def _too_large(self, new: list[Want]) -> str:
-        for want in new:
-            there = self.get(want.name, want.type)
-            if there is None or len(there.rdatas) * (12 + len(want.rdata)) < MOST_SET or want.rdata in there.rdatas:
-                continue
-            return (
-                f"{shown(want.name)} {kind(want.type)} has {len(there.rdatas)} records, and one DNS message holds "
-                "no more: publish the service under several names"
-            )
-        return ""
-
     def _other_at(self, own: bytes) -> bool:
         return any(self.get(own, type) is not None for type in (*ADDRESSES, wire.CNAME, wire.SRV))
-
-    def _conflict(self, step: Step, old: list[Want], new: list[Want]) -> str:
-        ours = {(want.name, want.type, want.rdata) for want in old}
-        for want in new:
-            if cut := self._cut(want.name):
-                return f"the name is below `{shown(cut)}`, which is delegated or redirected elsewhere"
-            there = self.get(want.name, want.type)
-            if not want.shared:
-                strangers = [
-                    each for each in (there.rdatas if there else ()) if (want.name, want.type, each) not in ours
-                ]
-                if strangers:
-                    return "an address that is not ours stands at the entry's own name"
-                continue
-            if there is not None and want.rdata in there.rdatas and want.rdata not in self.wanted(want.name, want.type):
-                others = self.theirs(want.name, want.type, want.rdata)
-                if not others or want.type == wire.CNAME:
-                    return f"the same record is there and is not ours: {shown(want.name)} {kind(want.type)}"
-            if reason := self._alias(want):
-                return reason
-        return ""
-
-    def _alias(self, want: Want) -> str:
-        """Return why an alias, or what would stand beside one, cannot be there."""
-        alias = self.get(want.name, wire.CNAME)
-        if alias is not None and any(rdata not in self.wanted(want.name, wire.CNAME) for rdata in alias.rdatas):
-            return f"`{shown(want.name)}` is an alias (CNAME) that is not ours, and nothing can stand beside it"
-        if want.type == wire.CNAME:
-            for rrset in self.base.nodes.get(want.name, ()):
-                mine = self.wanted(want.name, rrset.type) if rrset.type in {*ADDRESSES, wire.CNAME} else {}
-                if any(rdata not in mine for rdata in rrset.rdatas) and self.get(want.name, rrset.type) is not None:
-                    return f"`{shown(want.name)}` has records that are not ours, beside which no alias (CNAME) can be"
-        return ""
-
-    def _cut(self, name: bytes) -> bytes | None:
-        if self.base.cuts:
-            while len(name) > len(self.apex):
-                if name in self.base.cuts:
-                    return name
-                name = name[1 + name[0] :]
-        return None
 
     def _estimate(self, step: Step, had: Entry | None, old: list[Want], new: list[Want]) -> int:
         size = len(step.own) + 2 * len(step.text) + 60 + (layout.LONGEST_TEXT if had is not None else 0) // 4
@@ -200,6 +149,11 @@ class Draft(Copy):
                 name, wire.CNAME, {alias} if alias is not None and alias != now else set(), [now] if now else []
             )
 
+    def alias(self, name: bytes) -> None:
+        """Let a published name be the alias that it is to be."""
+        alias = shown_cname(self, name)
+        self._settle(name, wire.CNAME, set(), [alias] if alias is not None else [])
+
     def _own(self, step: Step, new: list[Want]) -> None:
         entry = step.entry
         text = RRset(wire.TXT, entry.ttl, (wire.text(step.text),)) if entry is not None else None
@@ -218,8 +172,11 @@ class Draft(Copy):
             left = tuple(rdata for rdata in rdatas if rdata not in gone)
             if there is None and not come:
                 return
-            if come and self._alias(Want(name, type, come[0], shared=True)):
+            if come and conflicts.alias(self, self.base, Want(name, type, come[0], shared=True)):
                 come = []  # others have put something there meanwhile
+            if come and any(self.base.get(name, each) is not None for each in ADDRESSES):
+                self.later[name] = None
+                come = []
         else:
             leave = {
                 rdata for rdata in gone if rdata in rdatas and rdata not in wanted and self._leave(name, type, rdata)
@@ -330,18 +287,3 @@ class Draft(Copy):
 
 def _size(rrset: RRset | None) -> int:
     return sum(14 + len(rdata) for rdata in rrset.rdatas) if rrset is not None else 0
-
-
-def shown(name: bytes) -> str:
-    """Return a name for people."""
-    parts, at = [], 0
-    while at < len(name) and name[at]:
-        parts.append(ascii(name[at + 1 : at + 1 + name[at]].decode("latin-1"))[1:-1])
-        at += 1 + name[at]
-    return ".".join(parts)
-
-
-def kind(type: int) -> str:
-    """Return a type for people."""
-    names = {wire.A: "A", wire.AAAA: "AAAA", wire.CNAME: "CNAME", wire.SRV: "SRV", wire.PTR: "PTR", wire.TXT: "TXT"}
-    return names.get(type, f"TYPE{type}")

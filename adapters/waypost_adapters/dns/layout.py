@@ -10,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from base64 import b32hexencode
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import lru_cache
 from hashlib import blake2b
@@ -18,10 +18,8 @@ from typing import Any
 
 import msgspec
 
-from waypost.adapter import InvalidRecord, Record
-from waypost.kit import dnsnames, dnsrecords, ownership
+from waypost.kit import dnsnames, ownership
 from waypost.kit.ownership import Ownership
-from waypost.model import Publication, PublishedInstance, PublishedName
 from waypost_adapters.dns import wire
 
 __all__ = [
@@ -33,12 +31,13 @@ __all__ = [
     "key_name",
     "name_key",
     "own_label",
-    "render",
+    "place",
     "share_name",
     "wants",
 ]
 
 MARK = b"waypost=1 "
+APEX = "@"
 LONGEST_TEXT = 2_000  # octets of an entry's text, so that a message holds several
 OWN = re.compile(rb"\x12i-([0-9a-v]{16})")  # the first label of a name of an entry's own
 ALONE = re.compile(rb"\x12[ic]-[0-9a-v]{16}")  # … or of a shared record's: only Waypost writes there
@@ -47,7 +46,11 @@ WORDS = ("owner", "registration", "entry", "service", "instance", "path")
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
-    """An instance under one name, as its text says. `name` is relative to the zone; `host` is set without addresses."""
+    """An instance under one name, as its text says.
+
+    `name` is relative to the zone, `@` its apex; `host` is set where there are no addresses. With `ptr`, the full name
+    that a PTR record points to, `name` is that of an address in reverse, absolute (it ends with a dot).
+    """
 
     owner: str
     registration: str
@@ -63,11 +66,13 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     ready: bool
     weight: int
     ttl: int
+    ptr: str = ""
 
     @property
     def digest(self) -> str:
         """The label's part that tells whose it is and what: never another's."""
-        return digest_of(self.owner, self.registration, self.entry, self.service, self.instance, self.port)
+        port = f"{self.port}>{self.ptr}" if self.ptr else self.port
+        return digest_of(self.owner, self.registration, self.entry, self.service, self.instance, port)
 
     @property
     def key(self) -> str:
@@ -86,6 +91,9 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
         parts.append(f"name={self.name}")
         if self.port:
             parts.append(f"port={self.port}")
+        if self.ptr:
+            parts.append(f"ptr={self.ptr} ready={self.ready:d} ttl={self.ttl}")
+            return " ".join(parts).encode("ascii")
         parts.append(f"at={','.join(self.addresses) or self.host}")
         parts.append(f"srv={','.join(f'{name}/{protocol}/{number}' for name, protocol, number in self.ports)}")
         parts.append(f"ready={self.ready:d} weight={self.weight} ttl={self.ttl}")
@@ -123,15 +131,28 @@ def key_name(key: str, zone: bytes) -> bytes | None:
     """Return the own name of the entry of this key, on the wire; None where there can be none."""
     name, _, digest = key.rpartition("/")
     try:
-        return own_label(digest) + dnsnames.encode(name)[:-1] + zone
+        return own_label(digest) + place(name, zone)
     except (dnsnames.BadName, UnicodeEncodeError):
         return None
 
 
-def name_key(own: bytes, zone: bytes) -> str:
-    """Return the key of the entry with this own name, on the wire."""
-    name, _ = dnsnames.decode(own[len(own_label("0" * 16)) : -len(zone)] + b"\0")
-    return f"{name}/{own[3:19].decode()}"
+def name_key(own: bytes, zone: bytes, *, absolute: bool = False) -> str:
+    """Return the key of the entry with this own name, on the wire. `absolute`: in a zone of reverse names."""
+    wire_name = own[19:] if absolute else own[19 : -len(zone)] + b"\0"
+    name, _ = dnsnames.decode(wire_name)
+    return f"{name}{'.' if absolute else ''}/{own[3:19].decode()}" if name else f"{APEX}/{own[3:19].decode()}"
+
+
+def place(name: str, zone: bytes) -> bytes:
+    """Return a name on the wire: relative to the zone, or absolute and in it. Raises BadName."""
+    if name == APEX:
+        return zone
+    if not name.endswith("."):
+        return dnsnames.encode(name)[:-1] + zone
+    made = dnsnames.encode(name)
+    if not made.endswith(zone):
+        raise dnsnames.BadName(f"`{name}` is not in the zone")
+    return made
 
 
 def _entry(words: Iterable[str], **rest: Any) -> Entry:
@@ -145,6 +166,8 @@ def decode(value: bytes) -> Entry | None:
         return None
     try:
         words = dict(part.split("=", 1) for part in value.decode("ascii").split(" "))
+        if "ptr" in words:
+            return _decode_ptr(words, value)
         at = tuple(words["at"].split(","))
         literal = at[0][0].isdigit() or ":" in at[0]
         literal = literal and _is_address(at[0])
@@ -165,6 +188,24 @@ def decode(value: bytes) -> Entry | None:
         return None
 
 
+def _decode_ptr(words: dict[str, str], value: bytes) -> Entry | None:
+    if dnsnames.name(words["ptr"], underscore=True) != words["ptr"] or not words["name"].endswith("."):
+        return None
+    made = _entry(
+        (words[word] for word in WORDS),
+        name=words["name"],
+        port=words.get("port", ""),
+        addresses=(),
+        host="",
+        ports=(),
+        ready=words["ready"] == "1",
+        weight=0,
+        ttl=int(words["ttl"]),
+        ptr=words["ptr"],
+    )
+    return made if made.ttl < 1 << 31 and made.encode() == value else None
+
+
 def _is_address(text: str) -> bool:
     with suppress(ValueError):
         return bool(ipaddress.ip_address(text))
@@ -182,7 +223,9 @@ def wants(entry: Entry, zone: bytes) -> list[Want]:
 
     Not ready, it has only its own name. Raises ValueError (BadName too) where the entry says what cannot be.
     """
-    name = dnsnames.encode(entry.name)[:-1] + zone
+    name = place(entry.name, zone)
+    if entry.ptr:
+        return [Want(name, wire.PTR, dnsnames.encode(entry.ptr), shared=True)] if entry.ready else []
     own = own_label(entry.digest) + name
     found = []
     for address in entry.addresses:
@@ -212,70 +255,3 @@ def encode_label(text: str) -> bytes:
     if not 0 < len(octets) <= dnsnames.MAX_LABEL:
         raise dnsnames.BadName(f"a label of {len(octets)} octets")
     return bytes((len(octets),)) + octets
-
-
-# --- from what is published
-
-
-def render(
-    publication: Publication, instances: Sequence[PublishedInstance], zone: str, ttl: int
-) -> Iterator[Record | InvalidRecord]:
-    """Yield a record for each instance and name; its content is the entry's text."""
-    taken: dict[tuple[str, str | None], str] = {}
-    for name in publication.names:
-        try:
-            full = _full(name.name, zone)
-            if (other := taken.setdefault((full, name.port), name.name)) != name.name:
-                raise dnsnames.BadName(f"`{name.name}` and `{other}` are one name in DNS: case does not matter")
-        except dnsnames.BadName as error:
-            yield from (InvalidRecord(instance.id, str(error), name.name) for instance in instances)
-            continue
-        for instance in instances:
-            yield _record(publication, instance, name, full, zone, ttl)
-
-
-def _full(name: str, zone: str) -> str:
-    full = dnsnames.name(name)
-    if len(full) + 1 + len(zone) + LONGEST_LABELS > dnsnames.MAX_NAME:
-        raise dnsnames.BadName(
-            f"`{full[:64]}….{zone}` is too long: {dnsnames.MAX_NAME - LONGEST_LABELS} characters are possible, so that "
-            "its instances can have names below it"
-        )
-    return full
-
-
-def _record(
-    publication: Publication,
-    instance: PublishedInstance,
-    name: PublishedName,
-    full: str,
-    zone: str,
-    ttl: int,
-) -> Record | InvalidRecord:
-    try:
-        ports = dnsrecords.ports(instance, name)
-        addresses, host = dnsrecords.addresses(instance.addresses)
-        for port, protocol, _ in ports:
-            if len(f"_{port}._{protocol}.{full}.{zone}") > dnsnames.MAX_NAME:
-                raise dnsnames.BadName(f"the SRV name of port `{port}` is longer than {dnsnames.MAX_NAME} characters")
-        flat = ownership.of(publication, instance).encode()
-        entry = _entry(
-            (flat[word] for word in ownership.KEYS),
-            name=full,
-            port=ownership.quoted(name.port) if name.port is not None else "",
-            addresses=addresses,
-            host=host,
-            ports=ports,
-            ready=instance.ready,
-            weight=min(max(instance.weight, 0), 65_535),
-            ttl=publication.ttl_seconds if publication.ttl_seconds is not None else ttl,
-        )
-        content = entry.encode()
-    except dnsnames.BadName as error:
-        return InvalidRecord(instance.id, str(error), name.name)
-    except UnicodeEncodeError:
-        return InvalidRecord(instance.id, "an id holds half a surrogate pair: it is no text", name.name)
-    if len(content) > LONGEST_TEXT:
-        message = f"ids and names make a TXT record of {len(content)} octets; {LONGEST_TEXT} are possible"
-        return InvalidRecord(instance.id, message, name.name)
-    return Record(entry.key, instance.id, content, name.name, instance.ready)

@@ -119,7 +119,8 @@ class Stream:
         except dns.tsig.PeerBadKey:
             raise Signed(
                 f"{self._server} does not know the TSIG key `{self._key.name}` with {self._key.algorithm} (BADKEY): "
-                "correct the name or algorithm in the credential `tsigKey`, or add the key to the server",
+                "correct the name or algorithm in the credential `tsigKey`, or add the key to the server. Knot says so "
+                "too where no `acl` of the zone lets the key do it (`action: [transfer, update]`)",
                 permanent=True,
             ) from None
         except dns.tsig.PeerBadSignature:

@@ -1,4 +1,4 @@
-"""The sink: what the contract asks for, on top of one zone."""
+"""The sink: what the contract asks for, on top of a zone and those of reverse names beside it."""
 
 from __future__ import annotations
 
@@ -26,11 +26,14 @@ from waypost.adapter import (
 from waypost.kit import dnsnames
 from waypost.kit.reach import tried
 from waypost.model import Publication, PublishedInstance
-from waypost_adapters.dns import layout, wire
+from waypost_adapters.dns import layout, telling, wire
 from waypost_adapters.dns.client import Client
 from waypost_adapters.dns.config import Config, server_place
-from waypost_adapters.dns.draft import Step, kind
+from waypost_adapters.dns.draft import Step
+from waypost_adapters.dns.layout import Entry
 from waypost_adapters.dns.mirror import Mirror, Seen
+from waypost_adapters.dns.render import Renderer
+from waypost_adapters.dns.work import MOST_TRIES
 from waypost_adapters.dns.zone import Zone
 
 __all__ = ["DnsSink"]
@@ -41,7 +44,7 @@ ALTERED = b"\0altered"  # makes the fingerprint of a record that is not as it wa
 
 
 class DnsSink:
-    """Records of one owner in one zone."""
+    """Records of one owner in one zone; PTR records, where they are asked for, are records of other zones."""
 
     limits = Limits(records=100, bytes=60_000, in_flight=4)
 
@@ -50,6 +53,13 @@ class DnsSink:
         self._context = context
         self._client = client
         self._zone = Zone(dnsnames.name(config.zone, underscore=True), client, context)
+        self._reverse = tuple(
+            Zone(dnsnames.name(each, underscore=True), client, context, reverse=True)
+            for each in dict.fromkeys(config.reverse_zones)
+        )
+        self._zones = (self._zone, *self._reverse)
+        reverse = [zone.name for zone in self._reverse]
+        self._renderer = Renderer(self._zone.name, config.ttl_seconds, reverse)
 
     @classmethod
     @asynccontextmanager
@@ -64,16 +74,37 @@ class DnsSink:
     def render(
         self, publication: Publication, instances: Sequence[PublishedInstance]
     ) -> Iterator[Record | InvalidRecord]:
-        return layout.render(publication, instances, self._zone.name, self._config.ttl_seconds)
+        return self._renderer.render(publication, instances)
 
     def above(self, name: str) -> Sequence[str]:
         return ()
 
     async def claim(self, environment: str, owner: str, past: int = 0) -> Fence | None:
-        return await self._zone.claim(past)
+        for _ in range(MOST_TRIES):
+            epochs = [await zone.epoch() for zone in self._zones]  # all are read before anything is written
+            epoch = max(past, *epochs) + 1
+            for zone in self._zones:
+                if not await zone.claim(epoch):
+                    break  # somebody else claims at the same time
+            else:
+                return Fence(epoch)
+        raise AdapterError("others claim the same zones all the time")
 
     async def advance(self, fence: Fence) -> Fence:
-        return await self._zone.advance(fence)
+        generation = max([await zone.generation(fence) for zone in self._zones]) + 1
+        for zone in self._zones:
+            await zone.advance(fence, generation)
+        return Fence(fence.epoch, generation)
+
+    def _zone_of(self, key: str) -> Zone | None:
+        """Return the zone in which the record of this key is: the longest that has its name, where it is absolute."""
+        name, slash, _ = key.rpartition("/")
+        if not slash:
+            return None
+        if not name.endswith("."):
+            return self._zone
+        fitting = (zone for zone in self._reverse if dnsnames.within(name, zone.name))
+        return max(fitting, key=lambda zone: len(zone.name), default=None)
 
     # --- for people who look whether all is well
 
@@ -81,23 +112,27 @@ class DnsSink:
         return [Place(*server_place(self._config.server))]
 
     async def examine(self) -> Sequence[Finding]:
-        return [await tried("stamp", self._zone.told()), await tried("write", self._zone.may_write())]
+        stamps = [await tried("stamp", zone.told()) for zone in self._zones]
+        return [*stamps, *[await tried("write", zone.may_write()) for zone in self._zones]]
 
     # --- reading
 
     async def observe(self, keys: Collection[str] | None = None) -> AsyncIterator[Observed]:
-        mirror = await self._zone.read()
-        if keys is None:
-            names = list(mirror.owned)
-        else:
-            given = (layout.key_name(key, self._zone.apex) for key in dict.fromkeys(keys))
-            names = [name for name in given if name in mirror.owned]
-        sets: dict[tuple[bytes, int], Seen] = {}
-        for number, own in enumerate(names):
-            if (seen := self._observed(mirror, own, sets)) is not None:
-                yield seen
-            if number % SLICE == SLICE - 1:
-                await asyncio.sleep(0)
+        for zone in self._zones:
+            chosen = None if keys is None else [key for key in dict.fromkeys(keys) if self._zone_of(key) is zone]
+            if chosen == []:
+                continue
+            mirror = await zone.read()
+            if chosen is None:
+                names = list(mirror.owned)
+            else:
+                names = [name for key in chosen if (name := layout.key_name(key, zone.apex)) in mirror.owned]
+            sets: dict[tuple[bytes, int], Seen] = {}
+            for number, own in enumerate(names):
+                if (seen := self._observed(mirror, own, sets)) is not None:
+                    yield seen
+                if number % SLICE == SLICE - 1:
+                    await asyncio.sleep(0)
 
     def _observed(self, mirror: Mirror, own: bytes, sets: dict[tuple[bytes, int], Seen]) -> Observed | None:
         entry, text = mirror.entry(own)
@@ -112,16 +147,22 @@ class DnsSink:
             whose.entry,
             whose.service,
             whose.instance,
-            entry.name,
+            self._published(entry),
             entry.ready,
         )
+
+    def _published(self, entry: Entry) -> str:
+        """Return the published name."""
+        if not entry.ptr:
+            return entry.name
+        return layout.APEX if entry.ptr == self._zone.name else entry.ptr.removesuffix(f".{self._zone.name}")
 
     async def inspect(self, names: Collection[str]) -> list[Foreign]:
         mirror = await self._zone.read()
         found: list[Foreign] = []
         for name in dict.fromkeys(names):
             try:
-                at = dnsnames.encode(dnsnames.name(name))[:-1] + self._zone.apex
+                at = layout.place(name if name == layout.APEX else dnsnames.name(name), self._zone.apex)
             except dnsnames.BadName:
                 continue
             found += self._foreign(mirror, name, at)
@@ -143,10 +184,10 @@ class DnsSink:
             for rdata in rrset.rdatas:
                 if rdata not in wanted and (at, rrset.type, rdata) not in theirs:
                     yield Foreign(
-                        f"{name} {kind(rrset.type)}",
+                        f"{name} {telling.kind(rrset.type)}",
                         name,
                         "",
-                        f"{kind(rrset.type)} {wire.shown(rrset.type, rdata)}"[:200],
+                        f"{telling.kind(rrset.type)} {telling.data(rrset.type, rdata)}"[:200],
                     )
 
     # --- writing
@@ -155,50 +196,66 @@ class DnsSink:
         if fence is None:
             raise AdapterError("the sink `dns` fences its writes: claim it first")
         outcomes: dict[str, Outcome] = {}
-        steps: list[Step] = []
+        steps: dict[str, list[Step]] = {}
         for change in batch:
-            made = self._step(change)
+            where, made = self._step(change)
             if isinstance(made, Outcome):
                 outcomes[change.key] = made
             else:
-                steps.append(made)
-        return outcomes | await self._zone.write(steps, fence) if steps else outcomes
+                steps.setdefault(where, []).append(made)
+        wrote = False  # or may have
+        for zone in self._zones:
+            given = steps.get(zone.name, [])
+            try:
+                outcomes |= await zone.write(given, fence) if given else {}
+            except AdapterError as error:
+                if not wrote:
+                    raise
+                outcomes |= {step.key: Outcome("superseded", f"not written: {error}") for step in given}
+            wrote = wrote or any(outcomes[step.key].status in {"applied", "unknown"} for step in given)
+        return outcomes
 
-    def _step(self, change: Change) -> Step | Outcome:
-        own = layout.key_name(change.key, self._zone.apex)
-        if own is None:
-            return Outcome("invalid", "the key is none of this sink's")
+    def _step(self, change: Change) -> tuple[str, Step | Outcome]:
+        zone = self._zone_of(change.key)
+        own = layout.key_name(change.key, zone.apex) if zone is not None else None
+        if zone is None or own is None:
+            return "", Outcome("invalid", "the key is none of this sink's")
         if change.record is None:
-            return Step(change.key, own, None)
+            return zone.name, Step(change.key, own, None)
         entry = layout.decode(change.record.content)
-        if entry is None or entry.key != change.key or entry.owner != self._zone.quoted_owner:
-            return Outcome("conflict", "the record is not of this sink's owner and key")
-        return Step(change.key, own, entry, change.record.content)
+        if entry is None or entry.key != change.key or entry.owner != zone.quoted_owner:
+            return "", Outcome("conflict", "the record is not of this sink's owner and key")
+        return zone.name, Step(change.key, own, entry, change.record.content)
 
     # --- what others change
 
     async def drift(self, mark: Mark) -> None:
-        """Mark what others wrote or deleted, by the zone's own log; our own writes are left out."""
+        """Mark what others wrote or deleted, by the zones' own logs; our own writes are left out."""
         while True:
             await self._context.clock.sleep(self._config.poll_seconds)
-            marked: set[str] | None = set()
+            for zone in self._zones:
+                if (marked := await self._drifted(zone)) is None or marked:
+                    mark(marked)
 
-            def touched(name: bytes, type: int) -> None:
-                nonlocal marked
-                if type == wire.ANY_TYPE:
-                    marked = None
-                elif marked is not None:
-                    marked |= self._keys_at(name, type)
+    async def _drifted(self, zone: Zone) -> set[str] | None:
+        """Return the keys in a zone that others may have changed since it was read; None: any."""
+        marked: set[str] | None = set()
 
-            await self._zone.read(touched)
-            if marked is None or marked:
-                mark(marked)
+        def touched(name: bytes, type: int) -> None:
+            nonlocal marked
+            if type == wire.ANY_TYPE:
+                marked = None
+            elif marked is not None:
+                marked |= _keys_at(zone, name, type)
 
-    def _keys_at(self, name: bytes, type: int) -> set[str]:
-        """Return the keys that a changed record may be about."""
-        owns = {name} if layout.OWN.match(name) else set()
-        mirror = self._zone.mirror
-        if mirror is not None:
-            for entries in mirror.wanted(name, type).values():
-                owns |= set(entries)
-        return {key for own in owns if (key := layout.name_key(own, self._zone.apex))}
+        await zone.read(touched)
+        return marked
+
+
+def _keys_at(zone: Zone, name: bytes, type: int) -> set[str]:
+    """Return the keys that a changed record may be about."""
+    owns = {name} if layout.OWN.match(name) else set()
+    if zone.mirror is not None:
+        for entries in zone.mirror.wanted(name, type).values():
+            owns |= set(entries)
+    return {layout.name_key(own, zone.apex, absolute=zone.reverse) for own in owns}

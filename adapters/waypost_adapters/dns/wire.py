@@ -6,13 +6,10 @@ record in about 20 µs; here it is 2 to 4, and a zone may have a million.
 
 from __future__ import annotations
 
-import ipaddress
 import struct
 from collections.abc import Iterator
 
 import msgspec
-
-from waypost.kit import dnsnames
 
 __all__ = [
     "AAAA",
@@ -38,7 +35,6 @@ __all__ = [
     "Writer",
     "read",
     "serial",
-    "shown",
     "strings",
     "text",
 ]
@@ -50,7 +46,7 @@ UPDATE = 5  # opcode
 
 _RR = struct.Struct("!HHIH")
 _HEADER = struct.Struct("!HHHHHH")
-_NAMES_AT = {NS: 0, CNAME: 0, PTR: 0, DNAME: 0, 15: 2, SRV: 6}  # type → octets of its rdata before a name that ends it
+NAMES_AT = {NS: 0, CNAME: 0, PTR: 0, DNAME: 0, 15: 2, SRV: 6}  # type → octets of its rdata before a name that ends it
 _LOWER = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ", b"abcdefghijklmnopqrstuvwxyz")
 
 Row = tuple[bytes, int, int, bytes]  # name, type, TTL, rdata (names in it uncompressed and in lower case)
@@ -180,7 +176,7 @@ def _read(wire: bytes, sections: tuple[int, ...]) -> Answer:
 
 
 def _rdata(wire: bytes, type: int, at: int, end: int, names: dict[int, bytes]) -> bytes:
-    before = _NAMES_AT.get(type)
+    before = NAMES_AT.get(type)
     if before is not None and end > at:
         name, _ = _read_name(wire, at + before, names)
         return wire[at : at + before] + name
@@ -218,14 +214,3 @@ def _read_name(wire: bytes, at: int, names: dict[int, bytes]) -> tuple[bytes, in
         raise BadMessage("a name of more than 255 octets")
     names[began] = name
     return name, after or at + 1
-
-
-def shown(type: int, rdata: bytes) -> str:
-    """Return a record's data for people, in a line of printable ASCII."""
-    if type in {A, AAAA} and len(rdata) in {4, 16}:
-        return str(ipaddress.ip_address(rdata))
-    if type in _NAMES_AT:
-        before = _NAMES_AT[type]
-        figures = [str(int.from_bytes(rdata[at : at + 2], "big")) for at in range(0, before, 2)]
-        return " ".join((*figures, dnsnames.decode(rdata, before)[0]))
-    return f"{len(rdata)} octets"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import dns.rcode
@@ -92,10 +92,7 @@ class Work:
 
     async def _send(self, draft: Draft, mirror: Mirror) -> Mirror:
         zone = self._zone
-        writer = zone.update()
-        made = Stamp(zone.environment, zone.owner, self._fence)
-        writer.row(1, zone.stamp_name, wire.TXT, wire.IN, 0, wire.text(made.encode()))
-        draft.write(writer)
+        writer = self._message(draft)
         keys = {step.key for step in draft.steps}
         if len(writer.body) > 65_000:
             return self._smaller(draft, mirror, "more stands under its name than one DNS message holds")
@@ -113,6 +110,8 @@ class Work:
             self._tries = 0
             self.outcomes |= dict.fromkeys(keys, APPLIED)
             self._pending = [step for step in self._pending if step.key not in keys]
+            if draft.later:
+                await self._send_aliases(draft.later, mirror)
             return mirror
         if answer.rcode in CHANGED:
             self._tries += 1
@@ -130,6 +129,27 @@ class Work:
                 )  # nothing says that it is the record
             return self._smaller(draft, mirror, f"the server refuses it with {code}")
         raise zone.client.refusal(answer.rcode, f"an update of `{zone.name}`")
+
+    def _message(self, draft: Draft) -> wire.Writer:
+        zone = self._zone
+        writer = zone.update()
+        made = Stamp(zone.environment, zone.owner, self._fence)
+        writer.row(1, zone.stamp_name, wire.TXT, wire.IN, 0, wire.text(made.encode()))
+        draft.write(writer)
+        return writer
+
+    async def _send_aliases(self, names: Iterable[bytes], mirror: Mirror) -> None:
+        """Write aliases where addresses were until now; one that fails is missing when the zone is looked at again."""
+        draft = Draft(mirror)
+        for name in names:
+            draft.alias(name)
+        try:
+            answer = await self._zone.client.ask(self._message(draft))
+        except AdapterError:
+            self._zone.doubted = True
+            return
+        if answer.rcode == 0:
+            draft.commit()
 
     def _smaller(self, draft: Draft, mirror: Mirror, why: str) -> Mirror:
         """Nothing was written: the same in halves, down to the culprit."""

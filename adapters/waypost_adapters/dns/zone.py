@@ -10,9 +10,10 @@ from waypost.kit import dnsnames
 from waypost.kit.ownership import quoted
 from waypost_adapters.dns import stamp, wire
 from waypost_adapters.dns.client import Client, Uncertain
-from waypost_adapters.dns.draft import Step, shown
+from waypost_adapters.dns.draft import Step
 from waypost_adapters.dns.mirror import Mirror
 from waypost_adapters.dns.stamp import Stamp
+from waypost_adapters.dns.telling import shown
 from waypost_adapters.dns.work import CHANGED, MOST_TRIES, Work
 
 __all__ = ["Zone"]
@@ -27,9 +28,11 @@ Touched = Callable[[bytes, int], None]
 class Zone:
     """A zone, for one owner. One conversation at a time: what is known is exact while a message is made of it."""
 
-    def __init__(self, name: str, client: Client, context: Context) -> None:
+    def __init__(self, name: str, client: Client, context: Context, *, reverse: bool = False) -> None:
+        """`reverse`: it holds names of addresses in reverse, so its entries' names are absolute."""
         self.name = name
         self.apex = dnsnames.encode(name)
+        self.reverse = reverse
         self.client = client
         self._context = context
         self.owner = context.owner
@@ -96,23 +99,37 @@ class Zone:
             else b""
         )
 
-    async def claim(self, past: int) -> Fence:
-        """Read the zone, and set the owner's epoch above the stamp's and `past`. Raises PermanentError."""
+    async def epoch(self) -> int:
+        """Read the zone, and return the epoch of the owner's stamp, 0 without one. Raises PermanentError."""
         async with self._lock:
             self.forget()
+            mirror = await self.sync()
+            self._refuse_others(mirror)
+            return self._epoch(mirror)
+
+    def _epoch(self, mirror: Mirror) -> int:
+        value = self._stamp(mirror)
+        there = stamp.read(value) if value is not None else None
+        if value is not None and there is None:
+            verdict = stamp.judge(shown(self.stamp_name), value, self.environment, Fence(0))
+            assert isinstance(verdict, AdapterError)
+            raise verdict
+        return there.fence.epoch if there else 0
+
+    async def claim(self, epoch: int) -> bool:
+        """Set the owner's epoch, if the stamp's is lower; say whether that was so. Raises PermanentError."""
+        async with self._lock:
             for _ in range(MOST_TRIES):
                 mirror = await self.sync()
                 self._refuse_others(mirror)
-                value = self._stamp(mirror)
-                there = stamp.read(value) if value is not None else None
-                if value is not None and there is None:
-                    verdict = stamp.judge(shown(self.stamp_name), value, self.environment, Fence(0))
-                    assert isinstance(verdict, AdapterError)
-                    raise verdict
-                fence = Fence(max(there.fence.epoch if there else 0, past) + 1)
-                if await self._put_stamp(mirror, fence, claim=True):
-                    return fence
-        raise AdapterError(f"others change the stamp {shown(self.stamp_name)} all the time")
+                if self._epoch(mirror) >= epoch:
+                    return False
+                if await self._put_stamp(mirror, Fence(epoch), claim=True):
+                    return True
+        raise self._contested()
+
+    def _contested(self) -> AdapterError:
+        return AdapterError(f"others change the stamp {shown(self.stamp_name)} all the time")
 
     async def told(self) -> str:
         """Return, for people, what the stamps say; changes nothing. Raises PermanentError as `claim` does."""
@@ -185,19 +202,25 @@ class Zone:
             mirror.add(name, wire.TXT, stamp.STAMP_TTL, rdata)
         return True
 
-    async def advance(self, fence: Fence) -> Fence:
-        """Set the generation one higher."""
+    async def generation(self, fence: Fence) -> int:
+        """Return the generation that the stamp is at. Raises Fenced, NotClaimed."""
+        async with self._lock:
+            verdict = self.judge(await self.sync(), fence)
+        if isinstance(verdict, AdapterError):
+            raise verdict
+        return verdict.fence.generation if verdict is not None else fence.generation
+
+    async def advance(self, fence: Fence, generation: int) -> None:
+        """Set the generation, if the stamp is not above the fence's epoch. Raises Fenced, NotClaimed."""
         async with self._lock:
             for _ in range(MOST_TRIES):
                 mirror = await self.sync()
                 verdict = self.judge(mirror, fence)
                 if isinstance(verdict, AdapterError):
                     raise verdict
-                current = verdict.fence if verdict is not None else fence
-                higher = Fence(current.epoch, current.generation + 1)
-                if await self._put_stamp(mirror, higher, claim=False):
-                    return higher
-        raise AdapterError(f"others change the stamp {shown(self.stamp_name)} all the time")
+                if await self._put_stamp(mirror, Fence(fence.epoch, generation), claim=False):
+                    return
+        raise self._contested()
 
     def judge(self, mirror: Mirror, fence: Fence) -> AdapterError | Stamp | None:
         """Return what the stamp means for a write under that fence; see stamp.judge."""

@@ -24,6 +24,7 @@ from waypost.model import (
 )
 from waypost.testing.context import TestContext
 from waypost_adapters.dns import SINK
+from waypost_adapters.dns.config import Options
 
 ZONE = "prod.example.com"
 
@@ -40,23 +41,28 @@ class Owner:
     def __init__(self, sink: Sink, context: TestContext, fence: Fence | None) -> None:
         self.sink, self.context, self.fence = sink, context, fence
 
-    def records(self, name: str, *instances: PublishedInstance, ttl: int | None = None) -> list[Record]:
+    def records(
+        self, name: str, *instances: PublishedInstance, ttl: int | None = None, ptr: bool = False
+    ) -> list[Record]:
         """What the instances become under a name."""
         key = PublicationKey("shop/web", "dns", ServiceKey("mem", "shop", "web"))
         publication = Publication(key, (PublishedName(name),), "test", self.context.owner, ttl_seconds=ttl)
+        publication = msgspec.structs.replace(publication, options=Options(ptr=ptr))
         made = list(self.sink.render(publication, instances))
         assert all(isinstance(record, Record) for record in made), made
         return [record for record in made if isinstance(record, Record)]
 
-    async def put(self, name: str, *instances: PublishedInstance, ttl: int | None = None) -> dict[str, Outcome]:
+    async def put(
+        self, name: str, *instances: PublishedInstance, ttl: int | None = None, ptr: bool = False
+    ) -> dict[str, Outcome]:
         """Publish; the outcomes by instance."""
-        records = self.records(name, *instances, ttl=ttl)
+        records = self.records(name, *instances, ttl=ttl, ptr=ptr)
         outcomes = await self._apply([Change(record.key, record) for record in records])
         return {record.instance: outcomes[record.key] for record in records}
 
-    async def drop(self, name: str, *instances: PublishedInstance) -> dict[str, Outcome]:
+    async def drop(self, name: str, *instances: PublishedInstance, ptr: bool = False) -> dict[str, Outcome]:
         """Withdraw; the outcomes by instance."""
-        records = self.records(name, *instances)
+        records = self.records(name, *instances, ptr=ptr)
         outcomes = await self._apply([Change(record.key) for record in records])
         return {record.instance: outcomes[record.key] for record in records}
 
@@ -82,12 +88,13 @@ async def owner(
     key: str | None = None,
     clock: Clock | None = None,
     claim: bool = True,
+    at: str = "",
     **config: Any,
 ) -> AsyncIterator[Owner]:
-    """Open a sink on a server and claim its zone."""
+    """Open a sink on a server and claim its zone; `at`: by way of a proxy."""
     credentials = {"tsigKey": server.key if key is None else key}
     context = TestContext(folder, owner=name, environment=environment, credentials=credentials, clock=clock)
-    made = {"server": server.address, "zone": ZONE, "timeoutSeconds": 5, "pollSeconds": 1, **config}
+    made = {"server": at or server.address, "zone": ZONE, "timeoutSeconds": 5, "pollSeconds": 1, **config}
     async with SINK.open(msgspec.convert(made, SINK.config), context) as sink:
         yield Owner(sink, context, await sink.claim(environment, name) if claim else None)
 

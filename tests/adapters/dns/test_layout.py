@@ -23,6 +23,7 @@ from waypost.model import (
     ServiceKey,
 )
 from waypost_adapters.dns import layout, wire
+from waypost_adapters.dns.render import Renderer
 
 ZONE = "prod.example.com"
 APEX = dns.name.from_text(ZONE).to_wire() or b""
@@ -42,7 +43,7 @@ def rendered(
 ) -> Record | InvalidRecord:
     publication = Publication(PublicationKey("shop/web", "dns", service), (PublishedName(name),), "test", owner)
     instance = PublishedInstance(id, addresses, ports, path=(Hop("test", owner),), **more)  # type: ignore[arg-type]
-    (made,) = layout.render(publication, [instance], ZONE, 30)
+    (made,) = Renderer(ZONE, 30).render(publication, [instance])
     return made
 
 
