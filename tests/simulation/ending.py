@@ -138,10 +138,17 @@ def _difference(world: World) -> str:
                 for key, record in there.get(published, {}).items()
                 if record.registration in claimants or record.registration not in contested
             }
-            if found not in (list(claimants.values()) or [{}]):
+            if not any(_stands(found, claimants, holder) for holder in claimants) and (claimants or found):
                 said = " or ".join(map(_said, claimants.values())) or "nothing"
                 return f"{name} has under {published} {_said(found)}; asked for is {said}"
     return ""
+
+
+def _stands(found: Mapping[str, Shown], claimants: Mapping[str, Mapping[str, Shown]], holder: str) -> bool:
+    """Say whether a name is as it should be if this claimant has it: its records, and what others were left with."""
+    return {key: record for key, record in found.items() if record.registration == holder} == claimants[holder] and all(
+        record.registration in claimants for record in found.values()
+    )
 
 
 def _names(form: Registered, sink: str, services: list[Service]) -> set[str]:

@@ -117,7 +117,7 @@ class Manifests:
         """Say whether a document was there and well at any time from `since` on."""
         history = self.history.get(name, [])
         ends = [at for at, _ in history[1:]] + [1e18]
-        return any(form not in (BROKEN, GONE) and end > since for (_, form), end in zip(history, ends, strict=True))
+        return any(form not in (BROKEN, GONE) and end >= since for (_, form), end in zip(history, ends, strict=True))
 
     def deleted(self, name: str, seconds: float) -> bool:
         """Say whether a document was deleted by a person within so long, from a set that was whole meanwhile."""

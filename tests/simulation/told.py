@@ -65,11 +65,11 @@ class Told:
         """Say whether a ready record of it may be withdrawn on account of the source."""
         now = self._now()
         known = self.known.get(who)
+        if known is not None and known.last is not None and known.last.readiness not in {"ready", "unknown"}:
+            return True
         if self.frozen is not None and now - self.frozen > APPLIED_WITHIN:
             return False
         if known is not None and now - known.could_go <= GRACE:
-            return True
-        if known is not None and known.last is not None and known.last.readiness not in {"ready", "unknown"}:
             return True
         return self._goes(known)
 
@@ -98,6 +98,10 @@ class Told:
         if known.gone or known.believed:
             return True
         return known.absent is not None and self.complete is not None and self._sure(known.absent)
+
+    def _long_absent(self, who: Who) -> bool:
+        absent = self.known[who].absent
+        return absent is not None and self._sure(absent)
 
     def _sure(self, absent: tuple[float, int]) -> bool:
         since, read = absent
@@ -168,7 +172,8 @@ class Told:
         missing = {who for who in missing if not self.known[who].gone and not self.known[who].believed}
         if self.complete is None:
             self.complete, self.first_read = now, self.reads
-        few = self._few(missing)
+        # What has been absent for long enough is gone, and counts no more in how much this view lacks.
+        few = self._few(who for who in missing if not self._long_absent(who))
         for who in missing:
             known = self.known[who]
             known.absent = known.absent or (now, self.reads)

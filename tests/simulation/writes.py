@@ -24,6 +24,7 @@ class Writes:
         self._judge = judge
         self._epochs: dict[str, int] = {}  # of each target, the highest that wrote
         self._deleted: dict[tuple[str, str], float] = {}  # (target, key) → when we deleted it
+        self._written: dict[tuple[str, str], float] = {}  # (target, key) → when we last wrote or deleted it
         self.budgets: dict[str, Budget] = {}
 
     def budget(self, target: SimTarget) -> Budget:
@@ -49,8 +50,11 @@ class Writes:
             self._deleted[target.name, key] = self._judge.world.now()
         elif fence is not None and old is None and self._deleted.get((target.name, key), -1.0) > sending.at:
             broken(9, f"{key} was deleted from {target.name}, and came back by a write that was sent before")
-        if new is not None and new == old and self._judge.world.now() - target.disturbed > 400:
+        now = self._judge.world.now()
+        since = self._written.get((target.name, key), -1.0)  # a late write of the same, sent before, is no second one
+        if new is not None and new == old and now - target.disturbed > 400 and since <= sending.at:
             broken(10, f"{key} was written to {target.name} as it was")
+        self._written[target.name, key] = now
         self._judge.world.note(
             f"{target.name} {key} {'deleted' if new is None else shown(new)} by {sending.life.place}"
         )

@@ -72,6 +72,7 @@ def plan(world: World, target: Target, key: PublicationKey, instances: Collectio
         target.clear_problem(key, "")
     steps: list[Step] = []
     shown: list[PublishedInstance] = []
+    heirs = target.names.sharing(key) if showing is not None else ()
     for name in instances:
         instance = world.instance(key, name) if showing is not None else None
         kept = target.ledger.kept(key, name)
@@ -81,12 +82,13 @@ def plan(world: World, target: Target, key: PublicationKey, instances: Collectio
             if kept and (step := _leftover(world, target, key, name, kept)) is not None:
                 steps.append(step)
             continue
+        there = kept or _inherited(target, key, name, heirs)
         found = present(
             showing,
             instance,
             verdict=world.verdict(showing, instance),
-            was_there=bool(kept),
-            was_ready=any(k.ready for k in kept),
+            was_there=bool(there),
+            was_ready=any(k.ready for k in there),
             draining_seconds=world.draining_seconds(key, name) if instance.readiness == "draining" else None,
             ready_count=world.ready_count(showing) if showing.weighted else 0,
         )
@@ -106,6 +108,12 @@ def plan(world: World, target: Target, key: PublicationKey, instances: Collectio
     if showing is not None and shown:
         steps.extend(_show(world, target, showing, shown))
     return steps
+
+
+def _inherited(target: Target, key: PublicationKey, instance: str, sharing: Iterable[PublicationKey]) -> list[Kept]:
+    """Return what stands of an instance under the publication's names for others: its registration was renamed."""
+    others = (other for other in sharing if other.service == key.service)
+    return [kept for other in others for kept in target.ledger.kept(other, instance)]
 
 
 def _gone(world: World, target: Target, key: PublicationKey, instances: Collection[str]) -> list[Step]:

@@ -135,10 +135,10 @@ class Reconciler(World):
         """See plan.World."""
         compiled = self.matcher.compiled.get(key.registration)
         if compiled is None:
+            if not self.complete:  # also where it was deleted before: what cannot be read may be its manifest again
+                return None, "FeedUnreadable", "its registration is not known, and not all manifests could be read"
             if key.registration in self.deleted:
                 return "edit", None, "its registration was deleted"
-            if not self.complete:
-                return None, "FeedUnreadable", "its registration is not known, and not all manifests could be read"
             return None, "UnknownRegistration", "its registration is not known: it went while Waypost was not running"
         if not compiled.deletes:
             return None, None, f"syncPolicy {compiled.registration.spec.sync_policy} never deletes"
