@@ -408,6 +408,22 @@ async def test_what_waited_when_its_source_was_frozen_goes_on_when_it_thaws(tmp_
         assert len(rig.found()) < 14
 
 
+@virtual_test
+async def test_what_a_source_said_at_the_moment_it_was_frozen_is_done_when_it_thaws(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.memory["mem"].set(service("web", "a", "b"))
+    rig.declare(registration("web"))
+    async with rig.running():
+        await rig.settle()
+        rig.memory["mem"].set(service("web", "a"))
+        rig.declare(source(mode="Frozen"))
+        await rig.settle(60)
+        assert rig.found() == ["web/a", "web/b"]
+        rig.declare(source())
+        await rig.settle(60)
+        assert rig.found() == ["web/a"]
+
+
 # --- laws
 
 

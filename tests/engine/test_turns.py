@@ -168,3 +168,40 @@ async def test_a_withdrawal_that_the_target_did_not_take_is_counted_once(tmp_pat
         await rig.settle(30)
         assert len(rig.found()) == 14
         assert not engine.holds.holds
+
+
+@virtual_test
+async def test_a_record_that_is_being_deleted_for_one_registration_is_not_written_for_another_meanwhile(
+    tmp_path: Path,
+) -> None:
+    rig = Rig(tmp_path)
+    flying: list[str] = []
+    twice: list[str] = []
+
+    class Slow(MemorySink):
+        async def apply(self, batch: Sequence[Change], fence: Fence | None) -> Any:
+            keys = [change.key for change in batch]
+            twice.extend(key for key in keys if key in flying)
+            flying.extend(keys)
+            try:
+                return await super().apply(batch, fence)
+            finally:
+                for key in keys:
+                    flying.remove(key)
+
+    def prepare(made: MemorySink) -> None:
+        made.__class__ = Slow
+        made.latency = 1.0
+
+    rig.on_sink = prepare
+    rig.memory["mem"].set(service("web", "a"))
+    rig.declare(registration("web"))
+    async with rig.running():
+        await rig.settle(10)
+        rig.withdraw("registrations", "default/web")
+        await rig.settle(0.1)
+        assert flying == ["web/a"]
+        rig.declare(registration("shop", services="web", names=["web"]))
+        await rig.settle(10)
+        assert rig.found() == ["web/a"]
+        assert twice == []

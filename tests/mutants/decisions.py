@@ -289,9 +289,15 @@ DECISIONS = (
     ),
     Decision(
         "batch",
-        "return self.records > 0 and change.key not in self._keys and",
-        "return self.records > 0 and",
+        "if self.records <= 0 or change.key in self._keys or change.key in self._flying:",
+        "if self.records <= 0 or change.key in self._flying:",
         "a batch has a key twice",
+    ),
+    Decision(
+        "batch",
+        "or change.key in self._keys or change.key in self._flying:",
+        "or change.key in self._keys:",
+        "a key that is under way for one publication is written for another",
     ),
     # --- writer: what outcomes mean
     Decision(

@@ -69,3 +69,22 @@ async def test_an_empty_set_at_start_deletes_nothing(tmp_path: Path) -> None:
     async with rig.running():
         await rig.settle(3600)
     assert len(rig.found()) == 3
+
+
+@virtual_test
+async def test_what_waits_of_a_deleted_registration_stays_while_a_manifest_cannot_be_read(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.memory["mem"].set(service("web", *[f"i{n}" for n in range(10)]))
+    rig.declare(registration("web"))
+    async with rig.running() as engine:
+        await rig.settle()
+        rig.withdraw("registrations", "default/web")
+        await rig.settle()
+        assert len(rig.found()) == 5  # the budget's
+        rig.unreadable()  # it may be this very manifest, and in the making
+        await rig.settle(1500)
+        assert len(rig.found()) == 5
+        assert {hold.cause for hold in engine.holds.holds.values()} == {"FeedUnreadable"}
+        rig.declare(complete=True)
+        await rig.settle(700)
+        assert rig.found() == []

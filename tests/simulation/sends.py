@@ -179,8 +179,9 @@ class Sends:
             self._taken(target, life, key, old, new)
 
     def _taken(self, target: SimTarget, life: Life, key: str, old: Shown, new: Shown) -> None:
-        """Judge a record that goes over to another registration: its former one must not want it any more."""
-        forms = self._forms(f"registration/{old.registration}")
+        """Judge a record that goes over to another registration: its former one let it go since it was written."""
+        since = self._judge.world.now() - self._judge.writes.last(target, key)
+        forms = self._judge.world.manifests.forms(f"registration/{old.registration}", max(since, self._seconds()))
         service = service_key(old.service)
         told = life.told.get(service.source)
         if (

@@ -80,6 +80,8 @@ class SimSink(MemorySink):
         sending = self.target.judge.sends.sent(self.target, self.life, batch)
         self.sendings[id(batch)] = sending  # it holds the batch: no other has its id
         self.target.flying.append(sending)
+        if self.faults:  # it is disturbed when a fault strikes, however long it waited
+            self.life.world.disturb(self.target.name)
         try:
             return await super().apply(batch, fence)
         except Fenced:

@@ -60,6 +60,10 @@ class Writes:
         )
         self.budget(target).written(sending, key, old, new)
 
+    def last(self, target: SimTarget, key: str) -> float:
+        """Return when a record was last written or deleted by anybody of ours."""
+        return self._written.get((target.name, key), 0.0)
+
     def claims(self, target: SimTarget, life: Life) -> None:
         """Judge a claim as it is sent."""
         now = self._judge.world.now()

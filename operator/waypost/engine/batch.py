@@ -6,7 +6,7 @@ many stay as writes were refused. Nothing here is sent, and nothing awaits but t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -42,17 +42,20 @@ class Item(msgspec.Struct):
 
 
 class Room:
-    """What still fits into a batch: one record at least, however large; no key twice."""
+    """What still fits into a batch: one record at least, however large; no key twice, and none that is under way."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, flying: Collection[str] = ()) -> None:
         self.records = limits.records
         self.bytes = limits.bytes
+        self._flying = flying
         self._keys: set[str] = set()
 
     def fits(self, change: Change) -> bool:
         """Say whether one more change may go in."""
         size = len(change.record.content) if change.record is not None else 0
-        return self.records > 0 and change.key not in self._keys and (size <= self.bytes or not self._keys)
+        if self.records <= 0 or change.key in self._keys or change.key in self._flying:
+            return False
+        return size <= self.bytes or not self._keys
 
     def take(self, changes: Sequence[Change]) -> list[Change]:
         """Take as many of the changes, from the first on, as fit."""
@@ -99,7 +102,7 @@ class Batcher:
     async def next(self) -> list[Item]:
         """Plan dirty publications until a batch is full or nothing more can go now."""
         target = self._target
-        room = Room(self._sink.limits)
+        room = Room(self._sink.limits, target.flying)
         items: list[Item] = []
         for key in list(target.dirty):
             if key in target.busy or key not in target.dirty:
@@ -109,6 +112,7 @@ class Batcher:
             took = await self._fill(key, room)
             if took:
                 target.busy.add(key)
+                target.flying.update(item.change.key for item in took)
                 items.extend(took)
             else:
                 target.note_complete(key)

@@ -152,9 +152,8 @@ class Engine:
         self._apply_registrations(before.registrations, settings.registrations)
         if started or any(kind == "sink" for kind, _ in stopped):
             reconciler.reconsider_all()
-        else:
-            for name in {*sources, *(n for kind, n in stopped if kind == "source")}:
-                reconciler.reconsider_source(name)
+        for name in sorted({*sources, *(n for kind, n in stopped if kind == "source")}):
+            reconciler.reconsider_source(name)
         self._declare(settings)
         for name in sources:
             self._start(group, "source", name)

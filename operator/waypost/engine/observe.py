@@ -76,6 +76,7 @@ class Observer:
         target.waiting.clear()
         target.kept_back.clear()
         target.busy.clear()
+        target.flying.clear()
         recalled: dict[str, list[tuple[Any, str]]] = {}
         async for observed in _sliced(sink.observe(), self._clock):
             key = _publication(observed)

@@ -283,14 +283,15 @@ class Reconciler(World):
         self._reconsider(former, None)
 
     def reconsider_source(self, name: str) -> None:
-        """Match all services of a source again: it is new, gone, or its rules have changed."""
+        """Match and plan all services of a source again: it is new, gone or frozen, or its rules have changed."""
         for key in sorted(self._services_of(name)):
-            self._rematch(key)
+            self.changed(key, None)
 
     def reconsider_all(self) -> None:
         """Match everything again: a sink is new, gone, or its rules have changed."""
         for name in sorted(set(self.views) | {key.source for key in self._by_service}):
-            self.reconsider_source(name)
+            for key in sorted(self._services_of(name)):
+                self._rematch(key)
 
     def forget_target(self, name: str) -> None:
         """Stop knowing a sink."""

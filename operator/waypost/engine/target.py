@@ -64,6 +64,7 @@ class Target:
         self.dirty: dict[PublicationKey, Marks | None] = {}
         self.waiting: dict[PublicationKey, set[str]] = {}  # removals that wait for writes under way
         self.busy: set[PublicationKey] = set()  # a batch in flight touches them
+        self.flying: set[str] = set()  # the record keys in those batches: one may go from a publication to another
         self.failed: dict[PublicationKey, dict[str, str]] = {}  # writes that the target refused: instance → reason
         self.kept_back: dict[PublicationKey, set[str]] = {}  # removals that stay because of those
         self.problems: dict[

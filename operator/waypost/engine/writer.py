@@ -152,6 +152,7 @@ class Writer:
         finally:
             self._in_flight -= 1
             target.busy.difference_update(item.step.key for item in items)
+            target.flying.difference_update(item.change.key for item in items)
             self._settle(items, outcomes)
             uncertain = {key for key, _ in self._uncertain.values()}
             for key in {item.step.key for item in items} - uncertain:
