@@ -18,7 +18,7 @@ __all__ = ["end"]
 
 ROUNDS = 30
 ROUND_SECONDS = 100.0
-SETTLED_AFTER = 4  # rounds: what is doubted is believed by then, also where its name is another's and nothing else tells
+SETTLED_AFTER = 4  # rounds: by then what is doubted is believed, also what has no name of its own
 IDLE_SECONDS = 700.0
 
 
