@@ -33,10 +33,13 @@ class SimElector(ScriptedElector):
     """An elector of which the test knows what it has said last."""
 
     last: Any = None
+    lost = -1.0  # when it last said so
 
     async def terms(self) -> AsyncIterator[Any]:
         async for said in super().terms():
             self.last = said
+            if not isinstance(said, Term):
+                self.lost = asyncio.get_running_loop().time()
             yield said
 
     def leads(self, now: float) -> bool:

@@ -38,6 +38,8 @@ def _check(judge: Judge, target: SimTarget, life: Life) -> None:
         return
     for source, told in life.told.items():
         form = manifests.now.get(f"source/{source}", GONE)
+        if manifests.forms(f"source/{source}", TOLD_SECONDS) != [form]:
+            continue
         if form in (GONE, BROKEN) or told.frozen is not None or told.complete is None:
             continue
         if judge.world.now() - told.complete < WELL_SECONDS:

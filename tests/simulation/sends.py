@@ -15,6 +15,7 @@ from waypost.model import PublicationKey, ServiceKey
 if TYPE_CHECKING:
     from tests.simulation.judge import Judge
     from tests.simulation.lives import Life
+    from tests.simulation.told import Told, Who
     from waypost.adapter import Change
 
 __all__ = ["Sends", "service_key"]
@@ -88,7 +89,7 @@ class Sends:
         who = (service_key(old.service), old.instance)
         source = who[0].source
         told = life.told.get(source)
-        if told is not None and told.may_go(who):
+        if told is not None and (told.may_go(who) or (new is not None and self._is_unsure(target, told, who, key))):
             return
         if who[1] in life.failed_checks and self._is_checked(old):
             return
@@ -105,6 +106,12 @@ class Sends:
             self._judge.broken(2, f"{where} before source {source} was seen whole")
         else:
             self._judge.broken(2, f"{where}, though its source never said, or showed for long, that it is gone")
+
+    def _is_unsure(self, target: SimTarget, told: Told, who: Who, key: str) -> bool:
+        """Say whether it is as ready as its record, of which the engine may not know that it is there again."""
+        known = told.known.get(who)
+        unknown = known is not None and known.last is not None and known.last.readiness == "unknown"
+        return unknown and self._judge.writes.restored_since(target, key)
 
     def _is_checked(self, old: Shown) -> bool:
         forms = self._judge.world.manifests.history.get(f"registration/{old.registration}", [])
@@ -142,7 +149,7 @@ class Sends:
         if told is None or instance is None or instance.readiness != "draining" or self._asked(target, life, old):
             return
         forms = [form for form in self._forms(f"registration/{old.registration}") if isinstance(form, Registered)]
-        since = self._judge.world.now() - told.known[who].since
+        since = self._judge.world.now() - told.known[who].said
         draining = told.known[who].absent is None and since < min((f.drain_seconds for f in forms), default=0) - 0.1
         if draining and not self._approved(old):
             self._judge.broken(7, f"{key} is draining and was deleted from {target.name} while it was ready")
@@ -179,7 +186,16 @@ class Sends:
             self._taken(target, life, key, old, new)
 
     def _taken(self, target: SimTarget, life: Life, key: str, old: Shown, new: Shown) -> None:
-        """Judge a record that goes over to another registration: its former one let it go since it was written."""
+        """Judge a record that goes over to another registration: its former one let it go since it was written.
+
+        A target that was restored, or that late writes reach, has what nobody wrote; a name may be of both.
+        """
+        if self._judge.writes.restored_since(target, key) or any(
+            record.registration == new.registration and record.name == new.name
+            for content in target.records.values()
+            if (record := shown(content)) is not None
+        ):
+            return
         since = self._judge.world.now() - self._judge.writes.last(target, key)
         forms = self._judge.world.manifests.forms(f"registration/{old.registration}", max(since, self._seconds()))
         service = service_key(old.service)

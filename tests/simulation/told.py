@@ -16,7 +16,7 @@ from tests.simulation.manifests import BROKEN, GONE
 from waypost.adapter import Changes
 from waypost.model import Instance, Service, ServiceKey
 
-__all__ = ["EMPTY_SECONDS", "Told"]
+__all__ = ["EMPTY_SECONDS", "Told", "Who"]
 
 EMPTY_SECONDS = 300.0
 READS = 3
@@ -30,7 +30,8 @@ class Known(msgspec.Struct):
     """What was last told of an instance. `absent`: since when complete views lack it, and the first such read."""
 
     last: Instance | None = None
-    since: float = 0.0
+    since: float = 0.0  # as listed, or listed again
+    said: float = 0.0  # as ready as it is
     gone: bool = False  # by a fact
     believed: bool = False  # absent, and little else was
     absent: tuple[float, int] | None = None
@@ -125,6 +126,8 @@ class Told:
                 known.could_go = now
             if known.last != instance or known.gone or known.absent is not None:
                 known.since = now
+            if known.last is None or known.last.readiness != instance.readiness or known.gone:
+                known.said = now
             known.last, known.gone, known.believed, known.absent = instance, False, False, None
         self.listed.add(service.key)
         return {who for who, known in self.known.items() if who[0] == service.key and who not in listed}

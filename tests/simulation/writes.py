@@ -25,6 +25,7 @@ class Writes:
         self._epochs: dict[str, int] = {}  # of each target, the highest that wrote
         self._deleted: dict[tuple[str, str], float] = {}  # (target, key) → when we deleted it
         self._written: dict[tuple[str, str], float] = {}  # (target, key) → when we last wrote or deleted it
+        self._restored: dict[str, float] = {}  # target → when it got what nobody wrote then
         self.budgets: dict[str, Budget] = {}
 
     def budget(self, target: SimTarget) -> Budget:
@@ -55,6 +56,8 @@ class Writes:
         if new is not None and new == old and now - target.disturbed > 400 and since <= sending.at:
             broken(10, f"{key} was written to {target.name} as it was")
         self._written[target.name, key] = now
+        if now - sending.at > 1.0 and fence is None:  # a late one of a target that cannot refuse it
+            self._restored[target.name] = now
         self._judge.world.note(
             f"{target.name} {key} {'deleted' if new is None else shown(new)} by {sending.life.place}"
         )
@@ -64,13 +67,17 @@ class Writes:
         """Return when a record was last written or deleted by anybody of ours."""
         return self._written.get((target.name, key), 0.0)
 
+    def restored_since(self, target: SimTarget, key: str) -> bool:
+        """Say whether what a target has under a key may be there by no write that was made last."""
+        return self._restored.get(target.name, -1.0) >= self.last(target, key)
+
     def claims(self, target: SimTarget, life: Life) -> None:
         """Judge a claim as it is sent."""
         now = self._judge.world.now()
         term = life.elector.number if life.elector is not None else 1
         if life.fenced.get(target.name) == term:
             self._judge.broken(13, f"{target.name} was claimed again by replica {life.place}, which was fenced off it")
-        if life.elector is not None and not life.elector.leads(now):
+        if life.elector is not None and not life.elector.leads(now) and life.elector.lost != now:
             self._judge.broken(5, f"replica {life.place} claimed {target.name} without a lease")
 
     def fenced(self, target: SimTarget, life: Life) -> None:
@@ -80,4 +87,5 @@ class Writes:
     def restored(self, target: SimTarget) -> None:
         """Take note that a target is not what it was: what it holds now came by no write."""
         self._epochs.pop(target.name, None)
+        self._restored[target.name] = self._judge.world.now()
         self.budget(target).recount()

@@ -206,8 +206,10 @@ class Engine:
         target = Target(name, far, self._mode(sink), Policy(limits, self._source_safety))
         target.place = (spec.type, spec.owner_id, sink.decoded_config)
         former = self.reconciler.targets.get(name)
-        if former is not None and former.place == target.place and "DryRun" not in {former.mode, target.mode}:
-            target.succeed(former)
+        if former is not None and former.place == target.place:
+            target.fence = former.fence
+            if "DryRun" not in {former.mode, target.mode}:
+                target.succeed(former)
         self.reconciler.targets[name] = target
 
     def _mode(self, sink: ServiceSink) -> Mode:

@@ -153,7 +153,6 @@ class SinkRunner:
 
     async def _serve(self, sink: Sink, context: Context) -> None:
         target = self._target
-        past = 0
         number = self._fenced_term
         if number:
             target.fail("Fenced", _FENCED, self._clock.wall())
@@ -166,8 +165,8 @@ class SinkRunner:
             began = self._clock.monotonic()
             failed: BaseException | None = None
             try:
-                await apart(self._serve_term(sink, context, past, number))
-                past, number = 0, number - 1  # the term ended; it may be held again
+                await apart(self._serve_term(sink, context, number))
+                number -= 1  # the term ended; it may be held again
             except* Fenced as group:
                 error = first_of(group)
                 target.fail("Fenced", f"{error}: {_FENCED}", self._clock.wall())
@@ -177,7 +176,6 @@ class SinkRunner:
                 target.loaded = False
             except* NotClaimed as group:
                 log.warning("sink=%s not_claimed=%r", target.name, str(first_of(group)))
-                past = target.fence.epoch if target.fence is not None else 0
                 number -= 1 if self._leadership.leads() else 0
                 failed = first_of(group)
             except* AdapterError as group:
@@ -187,16 +185,18 @@ class SinkRunner:
             if failed is not None:
                 await self._pause(failed, self._clock.monotonic() - began, context)
 
-    async def _serve_term(self, sink: Sink, context: Context, past: int, number: int) -> None:
+    async def _serve_term(self, sink: Sink, context: Context, number: int) -> None:
         if self._target.mode == "Apply":
-            self._target.fence = await self._claim(sink, context, past)
+            self._target.fence = await self._claim(sink, context)
         await self._observer.load(sink)
         try:
             await self._session(sink, number)
         finally:
             self._target.policy.left(self._clock.monotonic())
 
-    async def _claim(self, sink: Sink, context: Context, past: int) -> Any:
+    async def _claim(self, sink: Sink, context: Context) -> Any:
+        """Claim the sink, past every epoch that this process wrote in: its target may have lost the stamp since."""
+        past = self._target.fence.epoch if self._target.fence is not None else 0
         fence = await sink.claim(context.environment, context.owner, past)
         if fence is None:
             context.warn(
