@@ -95,3 +95,21 @@ async def test_a_late_write_of_a_past_generation_fails(tmp_path: Path) -> None:
         await first.settle(60)
         assert first.found() == ["web/a", "web/b"]
         assert first.target().refused == 1
+
+
+@virtual_test
+async def test_a_stamp_that_is_lost_between_two_terms_is_claimed_past_the_former_one(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.memory["mem"].set(service("web", "a"))
+    rig.declare(registration("web"))
+    elector = ScriptedElector(rig.clock)
+    async with rig.running(elector=elector):
+        elector.win(1e6)
+        await rig.settle()
+        assert rig.target().stamps["me"].epoch == 1
+        elector.lose()
+        await rig.settle()
+        rig.target().stamps.clear()
+        elector.win(1e6)
+        await rig.settle()
+        assert rig.target().stamps["me"].epoch == 2  # a late write of the former term is refused

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tests.simulation.judge import Judge
     from tests.simulation.lives import Life
     from tests.simulation.targets import SimTarget
+    from tests.simulation.told import Told
 
 __all__ = ["WELL_SECONDS", "check_progress"]
 
@@ -37,12 +38,7 @@ def _check(judge: Judge, target: SimTarget, life: Life) -> None:
     if BROKEN in forms.values():
         return
     for source, told in life.told.items():
-        form = manifests.now.get(f"source/{source}", GONE)
-        if manifests.forms(f"source/{source}", TOLD_SECONDS) != [form]:
-            continue
-        if form in (GONE, BROKEN) or told.frozen is not None or told.complete is None:
-            continue
-        if judge.world.now() - told.complete < WELL_SECONDS:
+        if not _speaks(judge, source, told):
             continue
         for who in told.known:
             if not told.is_ready(who, TOLD_SECONDS):
@@ -59,6 +55,14 @@ def _check(judge: Judge, target: SimTarget, life: Life) -> None:
                 record = None if content is None else shown(content)
                 if record is None or not record.ready:
                     judge.broken(8, f"{key} has been asked for in {target.name} for long, and is not there")
+
+
+def _speaks(judge: Judge, source: str, told: Told) -> bool:
+    """Say whether a source has been declared, read and heard for long."""
+    form = judge.world.manifests.now.get(f"source/{source}", GONE)
+    if form in (GONE, BROKEN) or judge.world.manifests.forms(f"source/{source}", TOLD_SECONDS) != [form]:
+        return False
+    return told.frozen is None and told.complete is not None and judge.world.now() - told.complete >= WELL_SECONDS
 
 
 def _contended(forms: dict[str, Registered], registered: Registered, target: SimTarget, service: str) -> bool:
