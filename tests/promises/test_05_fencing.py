@@ -106,10 +106,10 @@ async def test_a_stamp_that_is_lost_between_two_terms_is_claimed_past_the_former
     async with rig.running(elector=elector):
         elector.win(1e6)
         await rig.settle()
-        assert rig.target().stamps["me"].epoch == 1
+        assert rig.target().stamps["me"].fence.epoch == 1
         elector.lose()
         await rig.settle()
         rig.target().stamps.clear()
         elector.win(1e6)
         await rig.settle()
-        assert rig.target().stamps["me"].epoch == 2  # a late write of the former term is refused
+        assert rig.target().stamps["me"].fence.epoch == 2  # a late write of the former term is refused
