@@ -20,6 +20,7 @@ def benchmarks() -> dict[str, Benchmark]:
     from bench.checks import checks
     from bench.cold_sync import cold_sync
     from bench.cold_sync_consul import cold_sync_consul
+    from bench.peer import peer
     from bench.propagation import ceiling, propagation
     from bench.resync import cpu_per_change, idle, memory, resync
 
@@ -33,6 +34,7 @@ def benchmarks() -> dict[str, Benchmark]:
         "memory": memory,
         "cpu-per-change": cpu_per_change,
         "checks": checks,
+        "peer": peer,
     }
 
 
@@ -43,6 +45,7 @@ def parser(names: Iterable[str]) -> argparse.ArgumentParser:
     made.add_argument("--results", type=Path, default=figures.RESULTS, help="a folder for the figures as JSON")
     made.add_argument("--instances", type=int, default=100_000)
     made.add_argument("--services", type=int, default=10_000)
+    made.add_argument("--records", type=int, default=10_000, help="of `peer`, each under a name of its own")
     made.add_argument("--rounds", type=int, default=3, help="of each pair that is compared; the median is told")
     made.add_argument("--rate", type=float, default=500, help="changes a second")
     made.add_argument("--seconds", type=float, default=60, help="how long changes are played")

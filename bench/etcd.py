@@ -19,9 +19,16 @@ from testbed.servers.etcd import Etcd
 from waypost.kit.etcd import rpc_pb2 as rpc
 
 PREFIX = b"/bench/"
-END = b"/bench0"
 PAGE = 5000
 OPTIONS = (("grpc.max_receive_message_length", 64 << 20),)
+
+
+def end(prefix: bytes) -> bytes:
+    """The first key behind those below a prefix."""
+    return prefix[:-1] + bytes([prefix[-1] + 1])
+
+
+END = end(PREFIX)
 
 
 class Written(NamedTuple):
@@ -32,10 +39,11 @@ class Written(NamedTuple):
 
 
 class Eye:
-    """A connection that only reads."""
+    """A connection that only reads, of what is below a prefix."""
 
-    def __init__(self, server: Etcd) -> None:
+    def __init__(self, server: Etcd, prefix: bytes = PREFIX) -> None:
         self._server = server
+        self._prefix = prefix
         self._channel = grpc.aio.insecure_channel(server.endpoint.removeprefix("http://"), options=OPTIONS)
         call: Any = self._channel.unary_unary
         self._range = call("/etcdserverpb.KV/Range", rpc.RangeRequest.SerializeToString, rpc.RangeResponse.FromString)
@@ -51,10 +59,16 @@ class Eye:
         answer = await self._range(rpc.RangeRequest(key=b"\0", limit=1))
         return int(answer.header.revision)
 
-    async def count(self) -> int:
-        """How many records there are."""
-        span = {"key": base64.b64encode(PREFIX).decode(), "range_end": base64.b64encode(END).decode()}
+    async def count(self, prefix: bytes | None = None) -> int:
+        """How many records there are, below another prefix where one is given."""
+        at = prefix or self._prefix
+        span = {"key": base64.b64encode(at).decode(), "range_end": base64.b64encode(end(at)).decode()}
         return int((await self._server.call("kv/range", {**span, "count_only": True})).get("count", 0))
+
+    async def holds(self, prefix: bytes) -> bool:
+        """Whether there is anything below this; costs next to nothing."""
+        answer = await self._range(rpc.RangeRequest(key=prefix, range_end=end(prefix), limit=1, keys_only=True))
+        return bool(answer.kvs)
 
     async def written(self, wanted: int, *, timeout: float) -> Written:
         """Wait until so many records are there; a look each 5 ms."""
@@ -77,9 +91,9 @@ class Eye:
     async def batches(self) -> list[list[tuple[bytes, bytes]]]:
         """What is there, grouped as it was written: keys and values of one transaction share a revision."""
         found: list[tuple[int, bytes, bytes]] = []
-        key = PREFIX
+        key = self._prefix
         while True:
-            answer = await self._range(rpc.RangeRequest(key=key, range_end=END, limit=PAGE))
+            answer = await self._range(rpc.RangeRequest(key=key, range_end=end(self._prefix), limit=PAGE))
             found += [(kv.mod_revision, kv.key, kv.value) for kv in answer.kvs]
             if not answer.more:
                 break

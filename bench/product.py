@@ -36,6 +36,7 @@ spec:
   environment: bench
   ownerID: bench
   config: {config}
+  credentials: {credentials}
   safety: {{maxRemovalPercent: 100, maxChangePercent: 100}}
 ---
 apiVersion: waypost.dev/v1alpha1
@@ -46,14 +47,24 @@ spec:
   - {{name: all, sourceRef: {{name: mesos}}, selector: {{namespaces: ["{namespace}"]}}}}
   names: ["{{service}}"]
   metadata: {{version: "{{label:version|'none'}}", node: "{{instance.node}}"}}
-  sinks: [{{name: target, sinkRef: {{name: target}}, notReady: Publish}}]
+  sinks: [{{name: target, sinkRef: {{name: target}}, notReady: {not_ready}}}]
 """
 
 
-def write_manifests(folder: Path, master: str, sink: str, config: str, namespace: str) -> Path:
+def write_manifests(
+    folder: Path,
+    master: str,
+    sink: str,
+    config: str,
+    namespace: str,
+    *,
+    credentials: str = "[]",
+    not_ready: str = "Publish",
+) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "manifests.yaml"
-    path.write_text(MANIFESTS.format(master=master, sink=sink, config=config, namespace=namespace))
+    given = {"master": master, "sink": sink, "config": config, "namespace": namespace}
+    path.write_text(MANIFESTS.format(**given, credentials=credentials, not_ready=not_ready))
     return path
 
 
@@ -125,12 +136,17 @@ def _start(command: Sequence[str], log: Path, more: Mapping[str, str]) -> subpro
 
 
 class Side:
-    """A program of bench.programs: asked and answered in lines."""
+    """A program beside the product, of bench.programs or another: asked and answered in lines."""
 
-    def __init__(self, *arguments: str) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT
-        )
+    def __init__(
+        self,
+        *arguments: str,
+        program: Sequence[str] = (sys.executable, "-m"),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        more = {**os.environ, **(environment or {})}
+        command = [*program, *arguments]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, env=more)
 
     async def line(self) -> str:
         assert self.process.stdout is not None
@@ -158,7 +174,7 @@ class Side:
 @asynccontextmanager
 async def master(cluster: Cluster) -> AsyncIterator[tuple[Side, str]]:
     """The pretended master, and its URL."""
-    side = Side("bench.programs.player", str(cluster.size), str(cluster.services))
+    side = Side("bench.programs.player", str(cluster.size), str(cluster.services), type(cluster).__name__)
     try:
         yield side, await side.line()
     finally:

@@ -62,9 +62,13 @@ class Cluster:
     def identity(self, number: int) -> str:
         return f"{self.name(number)}.{number:08d}-5c1f-11ee-8c99-0242ac120002"
 
+    def _recorded(self) -> dict[str, Any]:
+        """A copy of the task that all are made of."""
+        return dict(json.loads(dumps(self._task)))
+
     def _make_template(self) -> list[bytes]:
         """The recorded task's JSON, cut where a task's own name, id, agent, address and ports stand."""
-        task = json.loads(dumps(self._task))
+        task = self._recorded()
         task["name"] = task["discovery"]["name"] = "@name@"
         task["task_id"]["value"] = "@id@"
         task["agent_id"]["value"] = "@agent@"
@@ -133,3 +137,19 @@ class Cluster:
             status["healthy"] = healthy
         said = {"framework_id": self._task["framework_id"], "status": status, "state": state}
         return dumps({"type": "TASK_UPDATED", "task_updated": said})
+
+
+class Plain(Cluster):
+    """Tasks without ports, so that each is an address and no more; one at a time falls ill, and is well again next."""
+
+    def _recorded(self) -> dict[str, Any]:
+        task = super()._recorded()
+        task["discovery"]["ports"]["ports"] = []
+        task["resources"] = [each for each in task["resources"] if each["name"] != "ports"]
+        return task
+
+    def event(self, at: int) -> Event:
+        return Event(at // 2 * STRIDE % self.size, "flip")
+
+
+CLUSTERS = {kind.__name__: kind for kind in (Cluster, Plain)}

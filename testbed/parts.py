@@ -28,7 +28,10 @@ class NotRootError(MissingError):
 
 @dataclass(frozen=True)
 class GoBuild:
-    """Programs from Go modules: by a go.mod of ours in `servers/go` (`module`), or as `go install PACKAGE@VERSION`."""
+    """Programs from Go modules: by a go.mod of ours in `servers/go` (`module`), or as `go install PACKAGE@VERSION`.
+
+    Beside that go.mod may stand a program of ours, which is the package `.`.
+    """
 
     programs: Mapping[str, str]  # program → package
     module: bool = True
@@ -81,7 +84,7 @@ class Part:
 
 def _go(name: str, what: str, minutes: float, build: GoBuild) -> Part:
     folder = HERE / "servers" / "go" / name
-    inputs = (folder / "go.mod", folder / "go.sum") if build.module else ()
+    inputs = (folder / "go.mod", folder / "go.sum", *sorted(folder.glob("*.go"))) if build.module else ()
     return Part(name, what, minutes, tuple(build.programs), inputs, build)
 
 
@@ -161,6 +164,12 @@ PARTS = {
                 },
                 flags=f"-s -w {_KUBE_FLAGS}",
             ),
+        ),
+        _go(
+            "external-dns",
+            "a program of external-dns 0.22.0's registry, plan and providers",
+            4,
+            GoBuild({"external-dns": "."}),
         ),
         _go("kwok", "kwok 0.7.0", 3.5, GoBuild({"kwok": "sigs.k8s.io/kwok/cmd/kwok"}, module=False, version="v0.7.0")),
     )

@@ -55,7 +55,7 @@ def make_go(target: Path, run: Runner) -> None:
 
 
 def make_server(part: Part, target: Path, run: Runner) -> None:
-    """Programs from Go modules; a go.mod of ours is copied, so that the tree stays as it is."""
+    """Programs from Go modules; a go.mod of ours and its like are copied, so that the tree stays as it is."""
     assert part.go is not None
     env = {
         "GOTOOLCHAIN": "local",

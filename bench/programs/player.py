@@ -1,8 +1,9 @@
 """A pretended Mesos master: lists the tasks of `bench.tasks` and plays what happens to them, each at its time.
 
-`python -m bench.programs.player TASKS SERVICES` prints its URL. A line `{"rate": R, "seconds": S, "at": T}` plays from
-the monotonic time T on; the answer says which events were played and how late the latest was given to the kernel. An
-open loop: an event's time is fixed beforehand and does not wait for anybody.
+`python -m bench.programs.player TASKS SERVICES [KIND]` (of `bench.tasks.CLUSTERS`) prints its URL. A line
+`{"rate": R, "seconds": S, "at": T}` plays from the monotonic time T on; the answer says which events were played and
+how late the latest was given to the kernel. An open loop: an event's time is fixed beforehand and does not wait for
+anybody.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 
 from aiohttp import web
 
-from bench.tasks import Cluster, dumps
+from bench.tasks import CLUSTERS, Cluster, dumps
 
 TICK_SECONDS = 0.001
 CHUNK = 1 << 18
@@ -109,8 +110,8 @@ async def send(response: web.StreamResponse, body: bytes) -> None:
         await response.write(body[start : start + CHUNK])
 
 
-async def main(size: int, services: int) -> None:
-    player = Player(Cluster(size, services))
+async def main(cluster: Cluster) -> None:
+    player = Player(cluster)
     app = web.Application()
     app.router.add_post("/api/v1", player.answer)
     runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
@@ -127,4 +128,4 @@ async def main(size: int, services: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*map(int, sys.argv[1:3])))
+    asyncio.run(main(CLUSTERS[(*sys.argv, "Cluster")[3]](*map(int, sys.argv[1:3]))))

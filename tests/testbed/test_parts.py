@@ -36,6 +36,11 @@ def test_an_older_recipe_is_noticed(empty_cache: Path, monkeypatch: pytest.Monke
     assert "older recipe" in str(parts.Part("thing", "a thing", 0.1, ("program",), (Path(__file__),)).problem())
 
 
+def test_a_program_of_ours_is_part_of_its_recipe() -> None:
+    names = {path.name for path in parts.PARTS["external-dns"].inputs}
+    assert names == {"go.mod", "go.sum", "main.go"}
+
+
 def test_two_processes_build_once(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(install, "recipe", lambda part: made)
     fork = multiprocessing.get_context("fork")
