@@ -45,7 +45,9 @@ def parser(names: Iterable[str]) -> argparse.ArgumentParser:
     made.add_argument("--results", type=Path, default=figures.RESULTS, help="a folder for the figures as JSON")
     made.add_argument("--instances", type=int, default=100_000)
     made.add_argument("--services", type=int, default=10_000)
-    made.add_argument("--records", type=int, default=10_000, help="of `peer`, each under a name of its own")
+    made.add_argument(
+        "--records", type=int, default=10_000, help="of `peer`, each with its own name; its goals are for 10,000"
+    )
     made.add_argument("--rounds", type=int, default=3, help="of each pair that is compared; the median is told")
     made.add_argument("--rate", type=float, default=500, help="changes a second")
     made.add_argument("--seconds", type=float, default=60, help="how long changes are played")
