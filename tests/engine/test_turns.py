@@ -149,6 +149,35 @@ async def test_after_an_unknown_outcome_the_target_is_looked_at_when_the_other_b
 
 
 @virtual_test
+async def test_what_does_not_fit_into_a_batch_is_not_planned_for_each_batch_before_its_own(tmp_path: Path) -> None:
+    class Counting(MemorySink):
+        rendered = 0
+
+        def render(
+            self, publication: Publication, instances: Sequence[PublishedInstance]
+        ) -> Iterator[Record | InvalidRecord]:
+            self.rendered += len(instances)
+            return super().render(publication, instances)
+
+    rig = Rig(tmp_path)
+    names = [f"s{n:02}" for n in range(60)]
+
+    def prepare(made: MemorySink) -> None:
+        made.__class__ = Counting
+        made.limits = Limits(100, 700, 1)  # octets of some three records
+
+    rig.on_sink = prepare
+    rig.memory["mem"].set(*(service(name, "a") for name in names))
+    rig.declare(*(registration(name) for name in names))
+    async with rig.running():
+        await rig.settle(60)
+        sink = rig.sinks["out"]
+        assert isinstance(sink, Counting)
+        assert rig.found() == [f"{name}/a" for name in names]
+        assert sink.rendered <= 3 * len(names)
+
+
+@virtual_test
 async def test_a_withdrawal_that_the_target_did_not_take_is_counted_once(tmp_path: Path) -> None:
     rig = Rig(tmp_path)
     rig.memory["mem"].set(service("web", *NAMES))

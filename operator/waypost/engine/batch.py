@@ -49,13 +49,22 @@ class Room:
         self.bytes = limits.bytes
         self._flying = flying
         self._keys: set[str] = set()
+        self._over = False  # something was too large to go in beside the others
+
+    @property
+    def full(self) -> bool:
+        """Whether to look no further for what might fit: else all that is dirty is planned anew for each batch."""
+        return self.records <= 0 or self.bytes <= 0 or self._over
 
     def fits(self, change: Change) -> bool:
         """Say whether one more change may go in."""
         size = len(change.record.content) if change.record is not None else 0
         if self.records <= 0 or change.key in self._keys or change.key in self._flying:
             return False
-        return size <= self.bytes or not self._keys
+        if size <= self.bytes or not self._keys:
+            return True
+        self._over = True
+        return False
 
     def take(self, changes: Sequence[Change]) -> list[Change]:
         """Take as many of the changes, from the first on, as fit."""
@@ -107,7 +116,7 @@ class Batcher:
         for key in list(target.dirty):
             if key in target.busy or key not in target.dirty:
                 continue
-            if room.records <= 0 or room.bytes <= 0:
+            if room.full:
                 break
             took = await self._fill(key, room)
             if took:
@@ -128,7 +137,7 @@ class Batcher:
         Others run only while nothing is on its way into the batch.
         """
         target = self._target
-        while key in target.dirty and room.records > 0:
+        while key in target.dirty and not room.full:
             names = self._take(key, room.records)
             rest = len(target.dirty.get(key) or ())
             took = self._choose(key, names, plan(self._world, target, key, names), room)
