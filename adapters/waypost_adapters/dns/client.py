@@ -140,7 +140,7 @@ class Client:
 
     # --- transfers
 
-    async def transfer(self, apex: bytes, owner: str, since: Mirror | None) -> Transfer:
+    async def transfer(self, apex: bytes, since: Mirror | None) -> Transfer:
         """Return the whole zone, or what changed since a mirror. Raises AdapterError unless it is whole."""
         name = shown(apex)
         writer = self.writer(0)
@@ -148,7 +148,7 @@ class Client:
         if since is not None:
             soa = b"\0\0" + since.serial.to_bytes(4, "big") + bytes(16)
             writer.row(2, apex, wire.SOA, wire.IN, 0, soa)
-        taken = Transfer(apex, owner, since.serial if since is not None else None)
+        taken = Transfer(apex, since.serial if since is not None else None)
         message, stream = self._signed(writer)
         async with self._transfer_connection() as connection:
             try:

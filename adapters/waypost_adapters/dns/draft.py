@@ -104,38 +104,40 @@ class Draft(Copy):
             return Outcome("conflict", reason)
         if reason := conflicts.too_large(self, new):
             return Outcome("invalid", reason)
-        size = self._estimate(step, had, old, new)
+        size = self._estimate(step, text or b"", old, new)
         if self.steps and self.size + size > MOST_BYTES:
             raise TooMuch
         self.size += size
         self.steps.append(step)
-        self._change(step, had, old, new)
+        self._change(step, old, new)
         return None
 
     def _other_at(self, own: bytes) -> bool:
         return any(self.get(own, type) is not None for type in (*ADDRESSES, wire.CNAME, wire.SRV))
 
-    def _estimate(self, step: Step, had: Entry | None, old: list[Want], new: list[Want]) -> int:
-        size = len(step.own) + 2 * len(step.text) + 60 + (layout.LONGEST_TEXT if had is not None else 0) // 4
+    def _estimate(self, step: Step, text: bytes, old: list[Want], new: list[Want]) -> int:
+        size = (
+            80 + len(step.text) + 2 * len(text)
+        )  # the own name's label and rows; the old text is stated, then deleted
         for want in (*old, *new):
             size += 14 + len(want.rdata)
             if (want.name, want.type) not in self._sets:
+                size += len(want.name) - len(self.apex) + 24  # the zone's name is pointed to; that no alias is there
                 there = self.base.get(want.name, want.type)
                 if not self._unstated(want.type, there):
-                    size += len(want.name) + _size(there)
+                    size += _size(there)
         return size
 
     def _unstated(self, type: int, there: RRset | None) -> bool:
         return type == wire.SRV and there is not None and _size(there) > LARGE
 
-    def _change(self, step: Step, had: Entry | None, old: list[Want], new: list[Want]) -> None:
+    def _change(self, step: Step, old: list[Want], new: list[Want]) -> None:
         before = {
             want.name: shown_cname(self, want.name) for want in (*old, *new) if want.type != wire.SRV and want.shared
         }
-        if had is not None:
-            note(self, step.own, had, gone=True)
+        note(self, step.own, old, None)
         if step.entry is not None:
-            note(self, step.own, step.entry)
+            note(self, step.own, new, step.entry.ttl)
         self._own(step, new)
         self.large |= any(self._unstated(want.type, self.base.get(want.name, want.type)) for want in new)
         for name, type in dict.fromkeys((want.name, want.type) for want in (*old, *new) if want.shared):
@@ -145,9 +147,9 @@ class Draft(Copy):
                 self._settle(name, type, gone, come)
         for name, alias in before.items():
             now = shown_cname(self, name)
-            self._settle(
-                name, wire.CNAME, {alias} if alias is not None and alias != now else set(), [now] if now else []
-            )
+            if alias is not None or now is not None:
+                gone = {alias} if alias is not None and alias != now else set()
+                self._settle(name, wire.CNAME, gone, [now] if now is not None else [])
 
     def alias(self, name: bytes) -> None:
         """Let a published name be the alias that it is to be."""

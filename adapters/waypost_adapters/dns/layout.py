@@ -10,11 +10,9 @@ from __future__ import annotations
 import ipaddress
 import re
 from base64 import b32hexencode
-from collections.abc import Iterable
 from contextlib import suppress
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Any
 
 import msgspec
 
@@ -43,6 +41,11 @@ OWN = re.compile(rb"\x12i-([0-9a-v]{16})")  # the first label of a name of an en
 ALONE = re.compile(rb"\x12[ic]-[0-9a-v]{16}")  # … or of a shared record's: only Waypost writes there
 LONGEST_LABELS = 19  # octets that `i-<digest>` takes before a name
 WORDS = ("owner", "registration", "entry", "service", "instance", "path")
+_NUMBER = "(0|[1-9][0-9]*)"
+_TEXT = re.compile(  # what `encode` writes, and nothing that it would write otherwise
+    f"waypost=1 {' '.join([f'{word}=([^ ]*)' for word in WORDS])} name=([^ ]*)(?: port=([^ ]+))?"
+    f"(?: ptr=([^ ]+) ready=([01])| at=([^ ]+) srv=([^ ]*) ready=([01]) weight={_NUMBER}) ttl={_NUMBER}"
+)
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
@@ -95,7 +98,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
             parts.append(f"ptr={self.ptr} ready={self.ready:d} ttl={self.ttl}")
             return " ".join(parts).encode("ascii")
         parts.append(f"at={','.join(self.addresses) or self.host}")
-        parts.append(f"srv={','.join(f'{name}/{protocol}/{number}' for name, protocol, number in self.ports)}")
+        parts.append(f"srv={_ports_text(self.ports)}")
         parts.append(f"ready={self.ready:d} weight={self.weight} ttl={self.ttl}")
         return " ".join(parts).encode("ascii")
 
@@ -143,6 +146,7 @@ def name_key(own: bytes, zone: bytes, *, absolute: bool = False) -> str:
     return f"{name}{'.' if absolute else ''}/{own[3:19].decode()}" if name else f"{APEX}/{own[3:19].decode()}"
 
 
+@lru_cache(maxsize=4096)
 def place(name: str, zone: bytes) -> bytes:
     """Return a name on the wire: relative to the zone, or absolute and in it. Raises BadName."""
     if name == APEX:
@@ -155,67 +159,65 @@ def place(name: str, zone: bytes) -> bytes:
     return made
 
 
-def _entry(words: Iterable[str], **rest: Any) -> Entry:
-    rest.update(zip(WORDS, words, strict=True))
-    return Entry(**rest)
-
-
 def decode(value: bytes) -> Entry | None:
     """Return what a text says; None where it is none of ours, or not as `encode` writes it."""
     if not value.startswith(MARK):
         return None
     try:
-        words = dict(part.split("=", 1) for part in value.decode("ascii").split(" "))
-        if "ptr" in words:
-            return _decode_ptr(words, value)
-        at = tuple(words["at"].split(","))
-        literal = at[0][0].isdigit() or ":" in at[0]
-        literal = literal and _is_address(at[0])
-        made = _entry(
-            (words[word] for word in WORDS),
-            name=words["name"],
-            port=words.get("port", ""),
-            addresses=at if literal else (),
-            host="" if literal else words["at"],
-            ports=_ports(words["srv"]),
-            ready=words["ready"] == "1",
-            weight=int(words["weight"]),
-            ttl=int(words["ttl"]),
+        if (found := _TEXT.fullmatch(value.decode("ascii"))) is None:
+            return None
+        owner, registration, entry, service, instance, path, *rest = found.groups()
+        name, port, ptr, ptr_ready, at, srv, ready, weight, ttl = rest
+        if ptr is not None and (dnsnames.name(ptr, underscore=True) != ptr or not name.endswith(".")):
+            return None
+        literal = at is not None and _is_address(at.partition(",")[0])
+        made = Entry(
+            owner=owner,
+            registration=registration,
+            entry=entry,
+            service=service,
+            instance=instance,
+            path=path,
+            name=name,
+            port=port or "",
+            addresses=tuple(at.split(",")) if literal else (),
+            host="" if literal else at or "",
+            ports=_ports(srv or ""),
+            ready=(ready or ptr_ready) == "1",
+            weight=int(weight or 0),
+            ttl=int(ttl),
+            ptr=ptr or "",
         )
-        bounded = made.weight < 65_536 and made.ttl < 1 << 31 and all(0 < number < 65_536 for *_, number in made.ports)
-        return made if bounded and made.encode() == value else None
-    except (KeyError, ValueError, IndexError):
+    except ValueError:
         return None
+    return made if made.weight < 65_536 and made.ttl < 1 << 31 else None
 
 
-def _decode_ptr(words: dict[str, str], value: bytes) -> Entry | None:
-    if dnsnames.name(words["ptr"], underscore=True) != words["ptr"] or not words["name"].endswith("."):
-        return None
-    made = _entry(
-        (words[word] for word in WORDS),
-        name=words["name"],
-        port=words.get("port", ""),
-        addresses=(),
-        host="",
-        ports=(),
-        ready=words["ready"] == "1",
-        weight=0,
-        ttl=int(words["ttl"]),
-        ptr=words["ptr"],
-    )
-    return made if made.ttl < 1 << 31 and made.encode() == value else None
+@lru_cache(maxsize=4096)
+def _packed(text: str) -> bytes:
+    """Return an IP address on the wire. Raises ValueError."""
+    return ipaddress.ip_address(text).packed
 
 
 def _is_address(text: str) -> bool:
-    with suppress(ValueError):
-        return bool(ipaddress.ip_address(text))
+    if text[:1].isdigit() or ":" in text:
+        with suppress(ValueError):
+            return bool(_packed(text))
     return False
 
 
 @lru_cache(maxsize=4096)
 def _ports(text: str) -> tuple[tuple[str, str, int], ...]:
+    """Return ports as `encode` writes them. Raises ValueError where they are not so."""
     triples = (part.split("/") for part in text.split(",") if part)
-    return tuple((name, protocol, int(number)) for name, protocol, number in triples)
+    found = tuple((name, protocol, int(number)) for name, protocol, number in triples)
+    if _ports_text(found) != text or not all(0 < number < 65_536 for *_, number in found):
+        raise ValueError("not as they are written")
+    return found
+
+
+def _ports_text(ports: tuple[tuple[str, str, int], ...]) -> str:
+    return ",".join([f"{name}/{protocol}/{number}" for name, protocol, number in ports])
 
 
 def wants(entry: Entry, zone: bytes) -> list[Want]:
@@ -245,7 +247,7 @@ def wants(entry: Entry, zone: bytes) -> list[Want]:
 
 
 def _address(text: str) -> tuple[int, bytes]:
-    packed = ipaddress.ip_address(text).packed
+    packed = _packed(text)
     return (wire.A if len(packed) == 4 else wire.AAAA), packed
 
 

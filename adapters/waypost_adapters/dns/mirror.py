@@ -6,15 +6,16 @@ every message states it as prerequisites, and where the server says otherwise it
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
 from waypost.kit.ownership import quoted
 from waypost_adapters.dns import layout, wire
 from waypost_adapters.dns.layout import Entry, Want
+from waypost_adapters.dns.wire import Row
 
-__all__ = ["Copy", "Mirror", "RRset", "Seen"]
+__all__ = ["Copy", "Mirror", "RRset", "Seen", "Whole"]
 
 
 class RRset(msgspec.Struct, frozen=True, gc=False):
@@ -28,6 +29,7 @@ class RRset(msgspec.Struct, frozen=True, gc=False):
 _SIGNATURES = frozenset({46, 47, 50})  # RRSIG, NSEC, NSEC3: the server's own, where it signs the zone
 Wanted = dict[bytes, dict[bytes, int]]  # rdata → own name of each entry of ours that wants it → the TTL it asks for
 Seen = tuple[frozenset[bytes], bool]  # the records of a set, and whether it has the TTL that it should have
+Whole = dict[tuple[bytes, int], dict[bytes, int]]  # a zone as a transfer gives it: name and type → rdata → TTL
 _NOTHING: Mapping[bytes, dict[bytes, int]] = {}
 
 
@@ -168,6 +170,22 @@ class Mirror(Copy):
             self._text_there(name, left)
         return True
 
+    def differences(self, whole: Whole) -> Iterator[tuple[bool, Row] | None]:
+        """Yield what to remove and add (True) to become this, and None where there is nothing to do."""
+        for name, rrsets in self.nodes.items():
+            for rrset in rrsets:
+                found = whole.get((name, rrset.type), ())
+                gone = [rdata for rdata in rrset.rdatas if rdata not in found]
+                yield from ((False, (name, rrset.type, rrset.ttl, rdata)) for rdata in gone)
+            yield None
+        for (name, type), found in whole.items():
+            there = self.get(name, type)
+            known = dict.fromkeys(there.rdatas, there.ttl) if there is not None else {}
+            if known == found:
+                yield None
+            else:
+                yield from ((True, (name, type, ttl, rdata)) for rdata, ttl in found.items())
+
     def theirs(self, name: bytes, type: int, rdata: bytes) -> tuple[bytes, ...]:
         return self._theirs.get((name, type, rdata), ()) if self._theirs else ()
 
@@ -182,7 +200,7 @@ class Mirror(Copy):
             return
         if entry.owner == self.quoted_owner:
             self.owned[name] = None
-            note(self, name, entry)
+            note(self, name, shared_wants(entry, self.apex), entry.ttl)
             return
         self._strangers.setdefault(name[19:], {})[name] = None
         for want in shared_wants(entry, self.apex):
@@ -195,7 +213,7 @@ class Mirror(Copy):
             return
         if entry.owner == self.quoted_owner:
             self.owned.pop(name, None)
-            note(self, name, entry, gone=True)
+            note(self, name, shared_wants(entry, self.apex), None)
             return
         strangers = self._strangers.get(name[19:], {})
         strangers.pop(name, None)
@@ -245,10 +263,11 @@ class Mirror(Copy):
                 yield found
 
 
-def note(copy: Copy, own: bytes, entry: Entry, *, gone: bool = False) -> None:
-    """Note what an entry of ours wants, or no longer wants."""
-    for want in shared_wants(entry, copy.apex):
-        copy.want(want.name, want.type, want.rdata, own, None if gone else entry.ttl)
+def note(copy: Copy, own: bytes, wants: Iterable[Want], ttl: int | None) -> None:
+    """Note which shared records an entry of ours wants; without a TTL: no longer wants."""
+    for want in wants:
+        if want.shared:
+            copy.want(want.name, want.type, want.rdata, own, ttl)
 
 
 def shared_wants(entry: Entry, apex: bytes) -> list[Want]:

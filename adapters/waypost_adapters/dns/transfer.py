@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from waypost_adapters.dns import wire
-from waypost_adapters.dns.mirror import Mirror
+from waypost_adapters.dns.mirror import Whole
 from waypost_adapters.dns.wire import Row
 
 __all__ = ["BadTransfer", "Transfer"]
@@ -18,17 +18,17 @@ class BadTransfer(ValueError):
 class Transfer:
     """Take the records in order; `done` once the transfer is whole.
 
-    Then `full` is a new mirror, or `changes` are what was removed and added since `since`; neither: nothing changed.
+    Then `full` is all that the zone holds, or `changes` are what was removed and added since `since`; neither: nothing
+    changed.
     """
 
-    def __init__(self, apex: bytes, owner: str, since: int | None = None) -> None:
+    def __init__(self, apex: bytes, since: int | None = None) -> None:
         """`since`: the serial that an incremental transfer was asked from; None: the whole zone was asked for."""
         self.done = False
         self.serial = 0
-        self.full: Mirror | None = None
+        self.full: Whole | None = None
         self.changes: list[tuple[bool, Row]] = []  # (added, record)
         self._apex = apex
-        self._owner = owner
         self._since = since
         self._count = 0
         self._adding = False
@@ -60,7 +60,7 @@ class Transfer:
             self._at = self._since
             return
         if self._count == 2:
-            self.full = Mirror(self._apex, self._owner)
+            self.full = {}
         if self.full is not None:
             self._take_full(row, soa=soa)
         else:
@@ -70,9 +70,8 @@ class Transfer:
         assert self.full is not None
         if not soa:
             name, type, ttl, rdata = row
-            self.full.add(name, type, ttl, rdata)
+            self.full.setdefault((name, type), {})[rdata] = ttl
         elif wire.serial(row[3]) == self.serial:
-            self.full.serial = self.serial
             self.done = True
         else:
             raise BadTransfer("the zone changed in the middle of it")

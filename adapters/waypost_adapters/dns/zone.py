@@ -11,15 +11,17 @@ from waypost.kit.ownership import quoted
 from waypost_adapters.dns import stamp, wire
 from waypost_adapters.dns.client import Client, Uncertain
 from waypost_adapters.dns.draft import Step
-from waypost_adapters.dns.mirror import Mirror
+from waypost_adapters.dns.mirror import Mirror, Whole
 from waypost_adapters.dns.stamp import Stamp
 from waypost_adapters.dns.telling import shown
+from waypost_adapters.dns.wire import Row
 from waypost_adapters.dns.work import CHANGED, MOST_TRIES, Work
 
 __all__ = ["Zone"]
 
 NO_STAMP = "none yet: the first claim sets it"
 PROBE = b"\x0ewaypost-doctor"
+SLICE = 500  # sets or records looked at before others have their turn
 FULL_SECONDS = 3600.0  # after which a zone is read whole again, though its log would do
 
 Touched = Callable[[bytes, int], None]
@@ -61,23 +63,41 @@ class Zone:
         """Do so for one who has the conversation already."""
         now = self._context.clock.monotonic()
         since = self._mirror if now - self._read_whole < FULL_SECONDS else None
-        taken = await self.client.transfer(self.apex, self.owner, since)
+        taken = await self.client.transfer(self.apex, since)
         if taken.full is None and since is not None and not taken.changes and taken.serial != since.serial:
-            taken = await self.client.transfer(self.apex, self.owner, None)  # the serial went back: not the same zone
-        if taken.full is not None:
-            self._mirror, self._read_whole = taken.full, now
-            if touched is not None:
-                touched(self.apex, wire.ANY_TYPE)
-        elif since is not None:
-            for added, (name, type, ttl, rdata) in taken.changes:
-                changed = since.add(name, type, ttl, rdata) if added else since.remove(name, type, rdata)
-                if changed and touched is not None:
-                    touched(name, type)
-            since.serial = taken.serial
-        if self._mirror is None:
+            taken = await self.client.transfer(self.apex, None)  # the serial went back: not the same zone
+        changes: list[tuple[bool, Row]] = taken.changes
+        if taken.full is None and self._mirror is None:
             raise AdapterError(f"{self.client.server} gave no whole zone `{self.name}`")
+        mirror = self._mirror or Mirror(self.apex, self.owner)
+        if taken.full is not None:
+            changes = await self._compared(mirror, taken.full)
+            self._read_whole = now
+        await self._changed(mirror, changes, touched)
+        mirror.serial = taken.serial
+        self._mirror = mirror
         self.doubted = False
-        return self._mirror
+        return mirror
+
+    async def _compared(self, mirror: Mirror, whole: Whole) -> list[tuple[bool, Row]]:
+        found = []
+        for number, change in enumerate(mirror.differences(whole)):
+            if change is not None:
+                found.append(change)
+            if number % SLICE == SLICE - 1:
+                await asyncio.sleep(0)
+        return found
+
+    async def _changed(self, mirror: Mirror, changes: list[tuple[bool, Row]], touched: Touched | None) -> None:
+        new = mirror is not self._mirror  # nobody sees it yet, so others may have their turn while it is filled
+        if new and touched is not None:
+            touched(self.apex, wire.ANY_TYPE)
+        for number, (added, (name, type, ttl, rdata)) in enumerate(changes):
+            changed = mirror.add(name, type, ttl, rdata) if added else mirror.remove(name, type, rdata)
+            if changed and touched is not None and not new:
+                touched(name, type)
+            if new and number % SLICE == SLICE - 1:
+                await asyncio.sleep(0)
 
     async def known(self) -> Mirror:
         """Return what is known; read where nothing is, or where that is in doubt."""

@@ -79,6 +79,15 @@ def test_a_text_that_is_not_exactly_as_written_is_not_ours(value: bytes) -> None
         assert found is None or found.encode() == text
 
 
+@given(at=st.integers(0, 300), cut=st.integers(0, 3), new=st.text(st.sampled_from("=, /0a1\n:."), max_size=2))
+def test_a_text_that_was_altered_anywhere_is_as_it_would_be_written_or_not_ours(at: int, cut: int, new: str) -> None:
+    content = rendered()
+    assert isinstance(content, Record)
+    text = content.content[:at] + new.encode() + content.content[at + cut :]
+    found = layout.decode(text)
+    assert found is None or found.encode() == text
+
+
 def test_a_text_that_was_touched_by_hand_is_not_ours() -> None:
     content = rendered()
     assert isinstance(content, Record)
