@@ -20,6 +20,7 @@ def benchmarks() -> dict[str, Benchmark]:
     from bench.checks import checks
     from bench.cold_sync import cold_sync
     from bench.cold_sync_consul import cold_sync_consul
+    from bench.cold_sync_dns import cold_sync_dns
     from bench.peer import peer
     from bench.propagation import ceiling, propagation
     from bench.resync import cpu_per_change, idle, memory, resync
@@ -27,6 +28,7 @@ def benchmarks() -> dict[str, Benchmark]:
     return {
         "cold-sync": cold_sync,
         "cold-sync-consul": cold_sync_consul,
+        "cold-sync-dns": cold_sync_dns,
         "propagation": propagation,
         "ceiling": ceiling,
         "resync": resync,

@@ -96,6 +96,7 @@ class Zone:
 
     def __init__(self, server: Bind) -> None:
         self._server = server
+        self.port, self.key = server.port, server.key
 
     @classmethod
     @asynccontextmanager
@@ -134,17 +135,17 @@ class Zone:
         question = dns.message.make_query(name, kind)
         return await dns.asyncquery.udp(question, "127.0.0.1", 5, self._server.port)
 
-    async def _serial(self) -> int:
+    async def serial(self) -> int:
         answer = await self._ask(ZONE, "SOA")
         return int(answer.answer[0][0].serial)
 
     async def written(self, wanted: int, *, timeout: float) -> Written:
         deadline = time.monotonic() + timeout
-        seen = await self._serial()
+        seen = await self.serial()
         first = last = 0.0
         while time.monotonic() < deadline:
             await asyncio.sleep(LOOK_SECONDS)
-            serial, now = await self._serial(), time.monotonic()
+            serial, now = await self.serial(), time.monotonic()
             if serial != seen:
                 first, seen, last = first or now, serial, now
             elif last and now - last > CALM_SECONDS:

@@ -2,7 +2,7 @@
 
 `python -m bench.programs.embedded run …`, with the arguments of `waypost`. SIGUSR1: look at every sink again, and log
 what that cost. SIGUSR2: the same, with an eye on the loop: the longest time, and the most work, between two of its
-turns. With WAYPOST_BENCH_BODIES=FILE, what is sent to a Consul is written to FILE as well.
+turns. With WAYPOST_BENCH_BODIES=FILE, what is sent to a Consul, or to update a zone, is written to FILE as well.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from waypost.cli import main, process
 from waypost.engine.engine import Engine
 from waypost.engine.observe import Observer
 from waypost_adapters.consul import client as consul
+from waypost_adapters.dns import client as dns
+from waypost_adapters.dns import wire
 
 log = logging.getLogger("waypost.bench")
 
@@ -95,6 +97,16 @@ def keep_bodies(path: Path) -> None:
         return await transact(self, body)
 
     consul.Client.transact = kept  # type: ignore[method-assign]
+
+    ask = dns.Client.ask
+
+    async def asked(self: dns.Client, writer: wire.Writer) -> wire.Answer:
+        message = writer.done()
+        if message[2] >> 3 & 15 == wire.UPDATE:
+            out.write(b"%d\n%s" % (len(message), message))
+        return await ask(self, writer)
+
+    dns.Client.ask = asked  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":
