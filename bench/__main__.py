@@ -21,6 +21,7 @@ def benchmarks() -> dict[str, Benchmark]:
     from bench.cold_sync import cold_sync
     from bench.cold_sync_consul import cold_sync_consul
     from bench.cold_sync_dns import cold_sync_dns
+    from bench.dns_server import dns_server
     from bench.peer import peer
     from bench.propagation import ceiling, propagation
     from bench.resync import cpu_per_change, idle, memory, resync
@@ -36,6 +37,7 @@ def benchmarks() -> dict[str, Benchmark]:
         "memory": memory,
         "cpu-per-change": cpu_per_change,
         "checks": checks,
+        "dns-server": dns_server,
         "peer": peer,
     }
 
