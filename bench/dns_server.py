@@ -63,7 +63,21 @@ async def perf(port: int, asked: Path, core: int, *, warm: bool = False) -> floa
 
     To be `warm`, all is asked so often that each order of each answer has been given out.
     """
-    command = ["dnsperf", "-s", "127.0.0.1", "-p", str(port), "-d", str(asked), "-q", str(IN_FLIGHT), "-c", "4", "-t", "5"]
+    command = [
+        "dnsperf",
+        "-s",
+        "127.0.0.1",
+        "-p",
+        str(port),
+        "-d",
+        str(asked),
+        "-q",
+        str(IN_FLIGHT),
+        "-c",
+        "4",
+        "-t",
+        "5",
+    ]
     command += ["-n", str(WARM_TIMES)] if warm else ["-l", str(SECONDS)]
     process = await asyncio.create_subprocess_exec(
         *command, stdout=asyncio.subprocess.PIPE, preexec_fn=lambda: os.sched_setaffinity(0, {core})
@@ -153,7 +167,9 @@ async def dns_server(options: argparse.Namespace) -> Result:
                         for warmed in (port, bind.port):
                             await perf(warmed, asked, cores[1], warm=True)
                         for _ in range(options.rounds):
-                            rates[kind].append((await perf(port, asked, cores[1]), await perf(bind.port, asked, cores[1])))
+                            rates[kind].append(
+                                (await perf(port, asked, cores[1]), await perf(bind.port, asked, cores[1]))
+                            )
                             print(f"dns-server: {kind}: {rates[kind][-1]}", flush=True)
     table = [["questions", "Waypost's, answers/s", "BIND's, answers/s", "ratio"]]
     for kind, pairs in rates.items():

@@ -45,3 +45,30 @@ def test_what_another_publication_took_over_is_found_there() -> None:
     ledger.put(key("new"), "a", kept("web/a"))
     ledger.drop(key("old"), "a", "web/a")
     assert ledger.find({"web/a"}) == [(key("new"), "a", "web/a")]
+
+
+def test_whatever_its_key_is_made_of_a_record_is_kept_as_it_was_put() -> None:
+    ledger = Ledger(indexed=True)
+    put = {
+        "frame/a-1": ("web/frame%2Fa-1@x", "web/frame%2Fa-1:http@x"),
+        "frame/a-2": ("web/frame%2Fa-2@x",),
+        "other/a-3": ("web/other%2Fa-3@x",),
+        "frame/": ("web/frame%2F@x",),
+        "a": ("quite another",),
+    }
+    for number, (instance, keys) in enumerate(put.items()):
+        for record in keys:
+            ledger.put(key("web"), instance, Kept(record, -number, ready=bool(number % 2)))
+    ledger.drop(key("web"), "frame/a-1", "web/frame%2Fa-1:http@x")
+    for number, (instance, keys) in enumerate(put.items()):
+        assert ledger.kept(key("web"), instance) == (Kept(keys[0], -number, ready=bool(number % 2)),)
+    assert ledger.count_ready(key("web")) == 2
+    assert sorted(found for _, _, found in ledger.find({"web/other%2Fa-3@x", "quite another"})) == [
+        "quite another",
+        "web/other%2Fa-3@x",
+    ]
+    assert ledger.shelves[key("web")].records() == 5
+    for instance, keys in put.items():
+        ledger.drop(key("web"), instance, keys[0])
+    assert not ledger.shelves
+    assert not ledger.by_service

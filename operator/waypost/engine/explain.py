@@ -121,7 +121,7 @@ def _fits(engine: Engine, target: Target, key: PublicationKey, question: Questio
     if question.name:
         showing = engine.reconciler.showing(target.name, key)
         names = {name.name for name in showing.publication.names} if showing is not None else set()
-        if question.name not in names | target.names.left.get(key, set()):
+        if question.name not in names.union(target.names.left.get(key, ())):
             return False
     return not question.instance or _has(engine, target, key, question.instance)
 

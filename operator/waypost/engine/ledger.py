@@ -1,5 +1,7 @@
 """What one sink is known to hold of ours: by publication and instance, a key and a fingerprint each, and nothing more.
 
+Kept small: of most records the key follows from the instance's id, and is made again when it is asked for.
+
 It is filled by `observe`, corrected by outcomes, and compared by the plan. A resync compares it with a second look
 while writes go on: what was written since the look began keeps its written state.
 """
@@ -29,13 +31,59 @@ class Kept(msgspec.Struct, frozen=True, gc=False):
 
 
 class Shelf:
-    """The records of one publication. `ready` counts instances with a ready record."""
+    """The records of one publication. `ready` counts instances with a ready record.
 
-    __slots__ = ("instances", "ready")
+    Where an instance has one record, with a key of the shelf's form, only fingerprint and readiness are kept, as a number.
+    """
+
+    __slots__ = ("_form", "_instances", "ready")
 
     def __init__(self) -> None:
-        self.instances: dict[str, Kept | tuple[Kept, ...]] = {}
+        self._form: tuple[str, str] | None = None  # before and after the tail of the id
+        self._instances: dict[str, int | tuple[Kept, ...]] = {}
         self.ready = 0
+
+    def __bool__(self) -> bool:
+        """Say whether any record is there."""
+        return bool(self._instances)
+
+    def instances(self) -> Collection[str]:
+        """Return the ids of the instances that have records."""
+        return self._instances.keys()
+
+    def records(self) -> int:
+        """Return how many records there are."""
+        return sum(len(found) if isinstance(found, tuple) else 1 for found in self._instances.values())
+
+    def kept(self, instance: str) -> tuple[Kept, ...]:
+        """Return the records of one instance."""
+        found = self._instances.get(instance)
+        if found is None:
+            return ()
+        if isinstance(found, tuple):
+            return found
+        assert self._form is not None
+        before, after = self._form
+        return (Kept(before + _tail(instance) + after, found >> 1, bool(found & 1)),)
+
+    def keep(self, instance: str, records: tuple[Kept, ...]) -> None:
+        """Have these as all records of an instance."""
+        if not records:
+            self._instances.pop(instance, None)
+            return
+        (kept, *others), tail = records, _tail(instance)
+        if self._form is None and tail:
+            before, found, after = kept.key.rpartition(tail)
+            self._form = (before, after) if found else None
+        if others or self._form is None or kept.key != self._form[0] + tail + self._form[1]:
+            self._instances[instance] = records
+        else:
+            self._instances[instance] = kept.fingerprint << 1 | kept.ready
+
+
+def _tail(instance: str) -> str:
+    """Return the part of an id that most likely stands in its key as it is: keys escape slashes."""
+    return instance[instance.rfind("/") + 1 :]
 
 
 class Ledger:
@@ -43,7 +91,7 @@ class Ledger:
 
     def __init__(self, *, indexed: bool = False) -> None:
         """Begin with nothing known. `indexed`: records will be asked for by their keys (see `find`)."""
-        self._index: dict[str, PublicationKey] | None = {} if indexed else None
+        self._index: dict[int, PublicationKey] | None = {} if indexed else None  # by the keys' hashes
         self.shelves: dict[PublicationKey, Shelf] = {}
         self.by_service: dict[ServiceKey, list[PublicationKey]] = {}
         self.by_registration: dict[str, set[PublicationKey]] = {}
@@ -54,13 +102,12 @@ class Ledger:
     def kept(self, publication: PublicationKey, instance: str) -> tuple[Kept, ...]:
         """Return the records of one instance."""
         shelf = self.shelves.get(publication)
-        found = shelf.instances.get(instance) if shelf is not None else None
-        return () if found is None else (found,) if isinstance(found, Kept) else found
+        return () if shelf is None else shelf.kept(instance)
 
     def instances(self, publication: PublicationKey) -> Iterable[str]:
         """Return the ids of the instances that have records."""
         shelf = self.shelves.get(publication)
-        return () if shelf is None else shelf.instances.keys()
+        return () if shelf is None else shelf.instances()
 
     def is_ready(self, publication: PublicationKey, instance: str) -> bool:
         """Say whether a ready record of the instance is there."""
@@ -79,7 +126,7 @@ class Ledger:
             self.by_service.setdefault(publication.service, []).append(publication)
             self.by_registration.setdefault(publication.registration, set()).add(publication)
         if self._index is not None:
-            self._index[kept.key] = publication
+            self._index[hash(kept.key)] = publication
         before = self.kept(publication, instance)
         after = (*(k for k in before if k.key != kept.key), kept)
         return self._set(shelf, publication, instance, before, after)
@@ -89,8 +136,8 @@ class Ledger:
         shelf = self.shelves.get(publication)
         if shelf is None:
             return 0
-        if self._index is not None and self._index.get(key) == publication:  # else another has taken it over
-            del self._index[key]
+        if self._index is not None and self._index.get(hash(key)) == publication:  # else another has taken it over
+            del self._index[hash(key)]
         before = self.kept(publication, instance)
         after = tuple(k for k in before if k.key != key)
         return self._set(shelf, publication, instance, before, after)
@@ -105,15 +152,12 @@ class Ledger:
     ) -> int:
         for look in self._looks:
             look.touched.add((publication, instance))
-        if after:
-            shelf.instances[instance] = after[0] if len(after) == 1 else after
-        else:
-            shelf.instances.pop(instance, None)
+        shelf.keep(instance, after)
         delta = any(k.ready for k in after) - any(k.ready for k in before)
         shelf.ready += delta
         self.ready += delta
         self.records += len(after) - len(before)
-        if not shelf.instances:
+        if not shelf:
             del self.shelves[publication]
             others = self.by_service[publication.service]
             others.remove(publication)
@@ -141,12 +185,12 @@ class Ledger:
         It looks through the publications that have them, and no others; the ledger must be indexed.
         """
         assert self._index is not None
-        having = {self._index[key] for key in keys if key in self._index}
+        having = {self._index[found] for found in map(hash, keys) if found in self._index}
         return [
             (publication, instance, kept.key)
             for publication in sorted(having)
-            for instance, found in self.shelves[publication].instances.items()
-            for kept in ((found,) if isinstance(found, Kept) else found)
+            for instance in self.shelves[publication].instances()
+            for kept in self.shelves[publication].kept(instance)
             if kept.key in keys
         ]
 
@@ -182,7 +226,7 @@ class Look:
         To be called after the last `see`.
         """
         for publication, shelf in list(self._ledger.shelves.items()):
-            for instance, found in list(shelf.instances.items()):
-                for kept in (found,) if isinstance(found, Kept) else found:
+            for instance in list(shelf.instances()):
+                for kept in shelf.kept(instance):
                     if hash(kept.key) not in self._seen and (publication, instance) not in self.touched:
                         yield publication, instance, kept.key

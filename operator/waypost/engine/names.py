@@ -15,7 +15,7 @@ from waypost.model import PublicationKey
 
 __all__ = ["Names"]
 
-Place = tuple[str, str]  # a namespace ("" where the sink keeps none apart) and a name in it
+Place = str  # a name; where the sink keeps namespaces apart, with its namespace before it
 
 
 class Names:
@@ -35,9 +35,10 @@ class Names:
         self._above = above
         self._keeps = keeps
         self._namespaced = namespaced
-        self.wanted: dict[PublicationKey, frozenset[str]] = {}
-        self.left: dict[PublicationKey, set[str]] = {}  # names of records whose publication may be gone
-        self._under: dict[Place, set[PublicationKey]] = {}
+        # Tuples where there is one member, as nearly everywhere: a set is five times as large.
+        self.wanted: dict[PublicationKey, tuple[str, ...]] = {}
+        self.left: dict[PublicationKey, tuple[str, ...]] = {}  # names of records whose publication may be gone
+        self._under: dict[Place, tuple[PublicationKey] | set[PublicationKey]] = {}
         self._holder: dict[Place, str] = {}
         self._beneath: dict[Place, set[str]] = {}
 
@@ -46,8 +47,8 @@ class Names:
 
         Return the publications whose standing may have changed.
         """
-        new = frozenset(names)
-        old = self.wanted.get(key, frozenset())
+        new = tuple(sorted(set(names)))
+        old = self.wanted.get(key, ())
         if new == old:
             return set()
         if new:
@@ -55,11 +56,13 @@ class Names:
         else:
             self.wanted.pop(key, None)
         affected: set[PublicationKey] = set()
-        for name in old - new:
-            affected |= self._leave(key, name)
-        for name in new - old:
-            self._under.setdefault(self._place(name, key.registration), set()).add(key)
-            self._take(name, key.registration)
+        for name in old:
+            if name not in new:
+                affected |= self._leave(key, name)
+        for name in new:
+            if name not in old:
+                self._stand(key, name)
+                self._take(name, key.registration)
         return affected
 
     def found(self, key: PublicationKey, name: str) -> None:
@@ -69,8 +72,9 @@ class Names:
         """
         if name:
             place = self._place(name, key.registration)
-            self.left.setdefault(key, set()).add(name)
-            self._under.setdefault(place, set()).add(key)
+            if name not in (left := self.left.get(key, ())):
+                self.left[key] = (*left, name)
+            self._stand(key, name)
             self._note(name, key.registration)
             if place not in self._holder and self._blocked(name, key.registration) is None:
                 self._holder[place] = key.registration
@@ -106,13 +110,23 @@ class Names:
 
     def sharing(self, key: PublicationKey) -> set[PublicationKey]:
         """Return the other publications that stand under a name of this one."""
-        names = self.wanted.get(key, frozenset()) | self.left.get(key, set())
+        names = {*self.wanted.get(key, ()), *self.left.get(key, ())}
         found = {other for name in names for other in self._under.get(self._place(name, key.registration), ())}
         found.discard(key)
         return found
 
     def _place(self, name: str, registration: str) -> Place:
-        return (registration.partition("/")[0] if self._namespaced else "", name)
+        return f"{registration.partition('/')[0]}/{name}" if self._namespaced else name
+
+    def _stand(self, key: PublicationKey, name: str) -> None:
+        place = self._place(name, key.registration)
+        under = self._under.get(place)
+        if under is None:
+            self._under[place] = (key,)
+        elif isinstance(under, set):
+            under.add(key)
+        elif key not in under:
+            self._under[place] = {*under, key}
 
     def _take(self, name: str, registration: str) -> str:
         """Let a registration that wants a name have it, unless another holds it; return who has it."""
@@ -150,9 +164,13 @@ class Names:
 
     def _leave(self, key: PublicationKey, name: str) -> set[PublicationKey]:
         place = self._place(name, key.registration)
-        under = self._under.get(place, set())
+        under = set(self._under.get(place, ()))
         if name not in self.left.get(key, ()):
             under.discard(key)
+            if under:
+                self._under[place] = under
+            else:
+                self._under.pop(place, None)
         holder = self._holder.get(place)
         if holder is not None and not self._claims(holder, name):
             claimants = sorted({other.registration for other in under if name in self.wanted.get(other, ())})
@@ -163,9 +181,8 @@ class Names:
         affected = set(under)
         if place not in self._holder:  # what could not stand together with it may be had now
             for other in (*self._above(name), *self._beneath.get(place, ())):
-                affected |= self._under.get(self._place(other, key.registration), set())
+                affected.update(self._under.get(self._place(other, key.registration), ()))
         if not under:
-            self._under.pop(place, None)
             for other in self._above(name):
                 above = self._place(other, key.registration)
                 if (beneath := self._beneath.get(above)) is not None:
@@ -181,12 +198,12 @@ class Names:
         """
         left, self.left = self.left, {}
         self.wanted, self._under, self._holder, self._beneath = {}, {}, {}, {}
-        want = {key: frozenset(names) for key, names in wanted}
+        want = {key: tuple(sorted(set(names))) for key, names in wanted}
         for key, names in sorted(left.items(), key=lambda item: (item[0] not in want, item[0])):
             for name in sorted(names):
                 self.found(key, name)
         self.wanted = {key: names for key, names in want.items() if names}  # all, before any is asked who holds
         for key in sorted(self.wanted):
             for name in sorted(self.wanted[key]):
-                self._under.setdefault(self._place(name, key.registration), set()).add(key)
+                self._stand(key, name)
                 self._take(name, key.registration)

@@ -6,7 +6,7 @@ that moves by itself, so that it is equal as long as nothing happened.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
 from waypost.model import PublicationKey, ServiceKey
@@ -192,8 +192,8 @@ def _entry(engine: Engine, compiled: Compiled, entry: EntryRule, tally: _Problem
     records = pending = failed = held = conflicting = 0
     for key in sorted(keys):
         shelf = target.ledger.shelves.get(key)
-        mine = shelf.instances if shelf is not None else {}
-        records += sum(len(found) if isinstance(found, tuple) else 1 for found in mine.values())
+        mine = shelf.instances() if shelf is not None else ()
+        records += shelf.records() if shelf is not None else 0
         pending += _pending(engine, target, key, mine)
         held += sum(_is_held(engine, target, key, instance) for instance in mine)
         names, refused = _conflicts(engine, target, key)
@@ -209,9 +209,9 @@ def _entry(engine: Engine, compiled: Compiled, entry: EntryRule, tally: _Problem
     return EntryStatus(entry.name, records, pending, failed, held, conflicting, not reason, _short(reason))
 
 
-def _pending(engine: Engine, target: Target, key: PublicationKey, kept: Mapping[str, object]) -> int:
+def _pending(engine: Engine, target: Target, key: PublicationKey, kept: Collection[str]) -> int:
     """Return how many instances are to be looked at or written."""
-    instances = engine.reconciler.all_instances(key) | kept.keys()
+    instances = engine.reconciler.all_instances(key).union(kept)
     if target.mode != "Apply":
         return sum((key, instance) in target.planned for instance in instances)
     waiting = set(target.waiting.get(key, ()))

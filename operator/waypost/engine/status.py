@@ -215,7 +215,8 @@ def pending(engine: Engine, target: Target) -> int:
         view = engine.reconciler.views.get(key.service.source)
         known = view.services.get(key.service) if view is not None else None
         shelf = target.ledger.shelves.get(key)
-        count += max(len(known.instances) if known is not None else 0, len(shelf.instances) if shelf is not None else 0)
+        listed = len(known.instances) if known is not None else 0
+        count += max(listed, len(shelf.instances()) if shelf is not None else 0)
     return count
 
 
