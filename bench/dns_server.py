@@ -153,24 +153,25 @@ async def dns_server(options: argparse.Namespace) -> Result:
         folder = Path(name)
         port = free_port()
         (folder / "bind").mkdir()
-        async with master(cluster) as (_, url), Bind(folder / "bind", [ZONE]) as bind:
-            async with running(manifests(folder, url, bind, port, cluster)) as product:
-                await product.said("settled records=", timeout=SYNC_SECONDS)
-                last = f"_http._tcp.{cluster.name(cluster.size - 1)}.{ZONE}"
-                async with asyncio.timeout(30):
-                    while not (await answers(bind.port, last, "SRV") and await answers(port, last, "SRV")):
-                        await asyncio.sleep(0.2)
-                with pinned(bind.pid, cores[0]), pinned(child(product.process.pid), cores[0]):
-                    for kind, shares in KINDS.items():
-                        asked = folder / kind
-                        asked.write_text(questions(shares, cluster, draw))
-                        for warmed in (port, bind.port):
-                            await perf(warmed, asked, cores[1], warm=True)
-                        for _ in range(options.rounds):
-                            rates[kind].append(
-                                (await perf(port, asked, cores[1]), await perf(bind.port, asked, cores[1]))
-                            )
-                            print(f"dns-server: {kind}: {rates[kind][-1]}", flush=True)
+        async with (
+            master(cluster) as (_, url),
+            Bind(folder / "bind", [ZONE]) as bind,
+            running(manifests(folder, url, bind, port, cluster)) as product,
+        ):
+            await product.said("settled records=", timeout=SYNC_SECONDS)
+            last = f"_http._tcp.{cluster.name(cluster.size - 1)}.{ZONE}"
+            found = [await answers(each, last, "SRV") for each in (port, bind.port)]
+            assert all(found), f"of {last} both should have SRV records; there are {found}"
+            with pinned(bind.pid, cores[0]), pinned(child(product.process.pid), cores[0]):
+                for kind, shares in KINDS.items():
+                    asked = folder / kind
+                    asked.write_text(questions(shares, cluster, draw))
+                    for warmed in (port, bind.port):
+                        await perf(warmed, asked, cores[1], warm=True)
+                    for _ in range(options.rounds):
+                        ours = await perf(port, asked, cores[1])
+                        rates[kind].append((ours, await perf(bind.port, asked, cores[1])))
+                        print(f"dns-server: {kind}: {rates[kind][-1]}", flush=True)
     table = [["questions", "Waypost's, answers/s", "BIND's, answers/s", "ratio"]]
     for kind, pairs in rates.items():
         ours, theirs = (statistics.median(each[at] for each in pairs) for at in (0, 1))

@@ -33,7 +33,7 @@ class Kept(msgspec.Struct, frozen=True, gc=False):
 class Shelf:
     """The records of one publication. `ready` counts instances with a ready record.
 
-    Where an instance has one record, with a key of the shelf's form, only fingerprint and readiness are kept, as a number.
+    Of one record whose key has the shelf's form, only fingerprint and readiness are kept, in one number.
     """
 
     __slots__ = ("_form", "_instances", "ready")

@@ -74,8 +74,8 @@ class Names:
             place = self._place(name, key.registration)
             if name not in (left := self.left.get(key, ())):
                 self.left[key] = (*left, name)
-            self._stand(key, name)
-            self._note(name, key.registration)
+                self._stand(key, name)
+                self._note(name, key.registration)
             if place not in self._holder and self._blocked(name, key.registration) is None:
                 self._holder[place] = key.registration
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING
 
 from waypost.adapter import AdapterError, Fenced, NotClaimed, Outcome, PermanentError, fingerprint
@@ -163,13 +163,16 @@ class Writer:
     def _settle(self, items: list[Item], outcomes: Mapping[str, Outcome]) -> None:
         target, now = self._target, self._clock.monotonic()
         found = [(item, outcomes.get(item.change.key, _UNKNOWN)) for item in items]
+        sharing: dict[PublicationKey, set[PublicationKey]] = {}
         found.sort(key=lambda pair: pair[1].status != "applied")  # what was refused has the last word on an instance
         for item, outcome in found:
             step, change = item.step, item.change
             if item.leads and step.withdraws:
                 self._leave_done(step.key)
             if outcome.status == "applied":
-                self._settle_applied(item, now)
+                if (beside := sharing.get(step.key)) is None:
+                    beside = sharing[step.key] = target.names.sharing(step.key)
+                self._settle_applied(item, now, beside)
                 continue
             if item.spent is not None:
                 if outcome.status == "unknown":
@@ -189,10 +192,10 @@ class Writer:
                 target.set_problem(step.key, step.instance, reason)
                 self._ring.refused(target.name, step, change.key, outcome)
 
-    def _settle_applied(self, item: Item, now: float) -> None:
+    def _settle_applied(self, item: Item, now: float, sharing: Collection[PublicationKey]) -> None:
         target, step, change = self._target, item.step, item.change
         if change.record is not None:
-            for other in target.names.sharing(step.key):
+            for other in sharing:
                 if any(k.key == change.key for k in target.ledger.kept(other, step.instance)):
                     accounts.drop(target, now, other, step.instance, change.key)  # taken over, and never counted twice
                     target.mark(other, (step.instance,))
