@@ -3,8 +3,9 @@
 # registry: packages are only unpacked. Prints the Python's version into DIR/python. Needs mmdebstrap; root.
 set -eu
 root=$1/root
-sources=/etc/apt/sources.list.d/debian.sources
-[ -f "$sources" ] || sources=/etc/apt/sources.list
+for sources in /etc/apt/sources.list.d/debian.sources /etc/apt/sources.list.d/*.sources /etc/apt/sources.list; do
+    [ ! -s "$sources" ] || break
+done
 # shellcheck source=/dev/null
 suite=$(. /etc/os-release && echo "$VERSION_CODENAME")
 mmdebstrap --quiet --mode=root --variant=extract --dpkgopt='path-exclude=/usr/share/*' \
