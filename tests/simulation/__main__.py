@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -70,8 +72,17 @@ def _blocks(start: int, count: int, jobs: int) -> Iterator[tuple[int, list[tuple
     if jobs <= 1:
         yield from map(_block, blocks)
         return
-    with ProcessPoolExecutor(jobs) as pool:
+    signal.signal(signal.SIGTERM, _end_all)
+    with ProcessPoolExecutor(jobs, initializer=signal.signal, initargs=(signal.SIGTERM, signal.SIG_DFL)) as pool:
         yield from pool.map(_block, blocks)
+
+
+def _end_all(number: int, _frame: object) -> None:
+    """End the processes as well: they would not notice that nobody waits for them."""
+    for child in multiprocessing.active_children():
+        child.terminate()
+    signal.signal(number, signal.SIG_DFL)
+    signal.raise_signal(number)
 
 
 def _block(seeds: list[int]) -> tuple[int, list[tuple[int, str]]]:

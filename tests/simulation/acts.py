@@ -17,21 +17,25 @@ Draw = Callable[[Random, "Schedule"], tuple[Any, ...] | None]  # None: it makes 
 
 
 class Act(msgspec.Struct, frozen=True):
-    """One kind of step. `do` may be a coroutine function: the step then takes its time."""
+    """One kind of step. `do` may be a coroutine function: the step then takes its time.
+
+    An ordeal is several things at once that seldom come together by themselves; see draw.
+    """
 
     weight: int
     draw: Draw
     do: Callable[..., Any]
+    ordeal: bool = False
 
 
 ACTS: dict[str, Act] = {}
 
 
-def act(weight: int, draw: Draw) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def act(weight: int, draw: Draw, *, ordeal: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register a function (world, *args) under its name."""
 
     def made(do: Callable[..., Any]) -> Callable[..., Any]:
-        ACTS[do.__name__] = Act(weight, draw, do)
+        ACTS[do.__name__] = Act(weight, draw, do, ordeal)
         return do
 
     return made

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from tests.simulation.acts import act, some_replica, some_service
+from tests.simulation.acts import act, some_replica, some_service, some_source
+from tests.simulation.budget import WINDOW
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
+
+CALM_SECONDS = 2.1 * WINDOW  # what was there before is what the budget counts from
 
 
 @act(5, lambda random, schedule: (some_replica(random, schedule), random.choice([0.0, 0.01, 3.0, 60.0])))
@@ -27,6 +30,20 @@ async def restart_fresh(world: World, place: int, seconds: float) -> None:
     for target in world.targets.values():
         world.judge.writes.budget(target).begun_anew()
     await world.begin(place, fresh=True)
+
+
+@act(3, lambda random, schedule: (some_source(random, schedule),) if schedule.replicas == 1 else None, ordeal=True)
+async def losses_over_restarts(world: World, source: str) -> None:
+    """After long calm one service after the other is said to have no instances, and the engine is killed in between."""
+    at = world.sources[source]
+    await asyncio.sleep(CALM_SECONDS)
+    for key in list(at.services):
+        world.set_service(source, key.name, [])
+        at.read_now()
+        await asyncio.sleep(5.0)
+        await world.kill(0)
+        await world.begin(0)
+        await asyncio.sleep(20.0)
 
 
 @act(2, lambda random, schedule: (some_replica(random, schedule),))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from tests.simulation.acts import act, some_service, some_sink
 from tests.simulation.manifests import OWNER
 from tests.simulation.model import shown
-from tests.simulation.world import World, refusing
+from tests.simulation.world import World, instance, refusing
 from waypost.adapter import AdapterError, Fence, PermanentError
+from waypost.model import ServiceKey
 from waypost.testing.memory import Fault, Stamp
 
 HAND = b'{"by": "hand"}'
@@ -35,10 +37,7 @@ def sink_fault(world: World, sink: str, kind: str, times: int, seconds: float) -
 @act(4, lambda random, schedule: (some_sink(random, schedule), random.random() < 0.2))
 def sink_down(world: World, sink: str, permanent: bool) -> None:
     """The target answers nothing until it is up."""
-    world.disturb(sink)
-    world.down[sink] = PermanentError("refused") if permanent else AdapterError("down")
-    for made in world.sinks(sink):
-        made.down = world.down[sink]
+    world.set_down(sink, PermanentError("refused") if permanent else AdapterError("down"))
 
 
 @act(7, lambda random, schedule: (some_sink(random, schedule),))
@@ -47,6 +46,7 @@ def sink_up(world: World, sink: str) -> None:
     world.disturb(sink)
     world.down.pop(sink, None)
     world.targets[sink].refused_parts.clear()
+    world.targets[sink].unrenderable.clear()
     for made in world.sinks(sink):
         made.down, made.observe_breaks, made.latency = None, None, world.outlets[sink].latency
         world.dress(made)
@@ -69,6 +69,43 @@ def sink_refuses(world: World, sink: str, part: str) -> None:
     world.disturb(sink).refused_parts.add(part)
     for made in world.sinks(sink):
         made.refuse = refusing(world.targets[sink].refused_parts)
+
+
+@act(
+    4,
+    lambda random, schedule: (some_sink(random, schedule), *some_service(random, schedule), random.randrange(6, 9)),
+    ordeal=True,
+)
+def refused_successor(world: World, sink: str, source: str, name: str, number: int) -> None:
+    """An instance is replaced by one whose record the target refuses."""
+    sink_refuses(world, sink, f"{name}{number}")
+    known = world.sources[source].services.get(ServiceKey(source, "", name))
+    stay = known.instances[1:] if known is not None else ()
+    new = [] if any(each.id == f"{name}{number}" for each in stay) else [instance(f"{name}{number}")]
+    world.set_service(source, name, [*stay, *new])
+
+
+@act(
+    4,
+    lambda random, schedule: (
+        some_sink(random, schedule),
+        *some_service(random, schedule),
+        random.randrange(9),
+        random.random() < 0.6,
+        random.choice([0.0, 260.0, 260.0]),
+    ),
+    ordeal=True,
+)
+async def sink_cannot_render(
+    world: World, sink: str, source: str, name: str, number: int, raises: bool, seconds: float
+) -> None:
+    """The adapter cannot make a record of one of two new instances: it says so, or has a bug and raises."""
+    one, other = f"{name}{number}", f"{name}{(number + 4) % 9}"
+    world.targets[sink].unrenderable[one] = raises
+    known = world.sources[source].services.get(ServiceKey(source, "", name))
+    stay = [each for each in (known.instances if known is not None else ()) if each.id not in (one, other)]
+    world.set_service(source, name, [*stay, instance(one), instance(other)])
+    await asyncio.sleep(seconds)
 
 
 @act(3, lambda random, schedule: (some_sink(random, schedule), random.randrange(4)))

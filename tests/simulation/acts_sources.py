@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from random import Random
 from typing import Any
 
-from tests.simulation.acts import act, some_service, some_source
+from tests.simulation.acts import act, some_service, some_sink, some_source
 from tests.simulation.schedule import Schedule
 from tests.simulation.world import World, instance
+from waypost.adapter import AdapterError
 from waypost.model import ServiceKey
 
 READINESS = ["ready", "ready", "not-ready", "draining", "unknown"]
@@ -127,6 +129,32 @@ def source_stale(world: World, source: str) -> None:
 def source_deaf(world: World, source: str) -> None:
     """The connection is dead and nobody knows it."""
     world.sources[source].deaf = True
+
+
+@act(
+    4,
+    lambda random, schedule: (
+        *_changes(random, schedule),
+        some_sink(random, schedule),
+        random.choice([0.0, 0.0, 30.0, 100.0]),
+    ),
+    ordeal=True,
+)
+async def source_frozen(world: World, source: str, name: str, changes: Any, sink: str, clings: float) -> None:
+    """While a sink is down instances change, and their source is frozen; a watch that clings says more all the same."""
+    at = world.sources[source]
+    at.clings = clings
+    down = world.down.get(sink)
+    world.set_down(sink, AdapterError("down"))
+    _set(world, source, name, changes)
+    at.read_now()
+    await asyncio.sleep(0.1)
+    world.manifest(f"source/{source}", {"mode": "Frozen"})
+    await asyncio.sleep(20.0)
+    world.set_down(sink, down)
+    for key, known in list(at.services.items()):
+        if clings and key.name != name:
+            world.set_service(source, key.name, list(known.instances[1:]))
 
 
 @act(1, lambda random, schedule: (some_source(random, schedule),))

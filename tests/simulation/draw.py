@@ -13,6 +13,7 @@ from tests.simulation.schedule import Origin, Outlet, Registered, Schedule, Step
 __all__ = ["drawn"]
 
 WAITS = [0.0, 0.003, 0.006, 0.05, 0.3, 1.0, 3.0, 8.0, 30.0, 30.0, 130.0, 400.0]
+ORDEALS = 0.35
 NAMES = ["web", "api", "db", "mail"]
 
 
@@ -29,12 +30,23 @@ def drawn(seed: int) -> Schedule:
         args = ACTS[name].draw(random, blank)
         if args is not None:
             steps.append(Step(random.choice(WAITS), name, args))
+    _beset(Random(f"ordeals of {seed}"), blank, steps)
     return msgspec.structs.replace(blank, steps=tuple(steps))
+
+
+def _beset(random: Random, schedule: Schedule, steps: list[Step]) -> None:
+    """Put ordeals into a third of the schedules; drawn apart, so that all else in a schedule is as it was."""
+    if random.random() >= ORDEALS:
+        return
+    names = sorted(name for name in ACTS if ACTS[name].ordeal)
+    for name in random.choices(names, [ACTS[name].weight for name in names], k=random.choice([1, 2, 3])):
+        if (args := ACTS[name].draw(random, schedule)) is not None:
+            steps.insert(random.randint(0, len(steps)), Step(random.choice(WAITS), name, args))
 
 
 def _chosen(random: Random) -> list[str]:
     """Draw which acts there are: fewer kinds together go deeper."""
-    names = sorted(ACTS)
+    names = sorted(name for name in ACTS if not ACTS[name].ordeal)
     if random.random() < 0.4:
         return names
     return [name for name in names if ACTS[name].weight >= 8 or random.random() < 0.4]

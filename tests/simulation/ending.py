@@ -94,6 +94,7 @@ async def _well(world: World) -> None:
             target.restore(({}, {}))
             target.foreign.clear()
         target.refused_parts.clear()
+        target.unrenderable.clear()
         for taken in list(target.foreign):
             del target.foreign[taken]
             target.set(taken, None)

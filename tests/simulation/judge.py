@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tests.simulation.progress import check_progress
+from tests.simulation.refusals import Refusals
 from tests.simulation.sends import Sends
 from tests.simulation.writes import Writes
 
@@ -54,6 +55,7 @@ class Judge:
     def __init__(self, world: World) -> None:
         self.world = world
         self.violations: list[Violation] = []
+        self.refusals = Refusals(self)
         self.sends = Sends(self)
         self.writes = Writes(self)
 

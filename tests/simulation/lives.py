@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.simulation.manifests import GONE, Feed, Handed
-from tests.simulation.targets import SimSink
-from tests.simulation.told import Told
+from tests.simulation.manifests import GONE, OWNER, Feed, Handed
+from tests.simulation.model import Shown, service_key, shown
+from tests.simulation.targets import SimSink, SimTarget
+from tests.simulation.told import Told, Who
 from waypost.adapter import AdapterType, Limits, Term
 from waypost.engine.engine import Engine
 from waypost.engine.overlay import HealthOverlay
@@ -63,6 +64,8 @@ class Life:
         self.began = world.now()
         self.told: dict[str, Told] = {}
         self.sinks: dict[str, SimSink] = {}
+        self.loaded: set[str] = set()  # sinks that it has looked at as a whole
+        self.refused: dict[str, dict[str, Shown]] = {}  # sink → key → the record that it refused last
         self.failed_checks: dict[str, float] = {}  # address → when a check of it last failed
         self.fenced: dict[str, int] = {}  # sink → the term in which a newer epoch was met
         self.feed: Feed | Handed = (Handed if world.manifests.folder is None else Feed)(world.manifests)
@@ -112,9 +115,17 @@ class Life:
     @asynccontextmanager
     async def _open_source(self, _config: Any, context: Any) -> AsyncIterator[Any]:
         told = self.told.get(context.name)
-        if told is None or told.forgotten:
-            told = self.told[context.name] = Told(self.world.now)
+        if told is None or told.forgotten is not None:
+            told = self.told[context.name] = told.heir() if told is not None else Told(self.world.now)
+            for name in self.loaded:
+                told.recalled(who for who in _named(self.world.targets[name]) if who[0].source == context.name)
         yield self.world.sources[context.name].reader(told)
+
+    def recalled(self, sink: str, records: Collection[Who]) -> None:
+        """Take note of what it finds in a sink that it begins to write to."""
+        self.loaded.add(sink)
+        for name, told in self.told.items():
+            told.recalled(who for who in records if who[0].source == name)
 
     @asynccontextmanager
     async def _open_sink(self, _config: Any, context: Any) -> AsyncIterator[Any]:
@@ -131,3 +142,9 @@ class Life:
             self.failed_checks[target.instance] = self.world.now()
             return failed("sick")
         return PASSED
+
+
+def _named(target: SimTarget) -> Iterator[Who]:
+    for content in target.owned(OWNER).values():
+        if (record := shown(content)) is not None:
+            yield service_key(record.service), record.instance

@@ -12,9 +12,11 @@ import msgspec
 
 from tests.simulation.manifests import ENVIRONMENT, OWNER
 from tests.simulation.schedule import Registered
-from waypost.model import Instance, Service
+from waypost.model import Instance, Service, ServiceKey
 
-__all__ = ["Shown", "shown", "wanted"]
+__all__ = ["Publication", "Shown", "publication_of", "service_key", "shown", "wanted"]
+
+Publication = tuple[str, str]  # its registration with the entry, and its service
 
 
 class Shown(msgspec.Struct, frozen=True):
@@ -50,6 +52,16 @@ def shown(content: bytes) -> Shown | None:
         found["metadata"].get("mark", ""),
         whose["waypost-path"],
     )
+
+
+def service_key(text: str) -> ServiceKey:
+    """Return the key that a record names."""
+    return ServiceKey(*text.split("/"))
+
+
+def publication_of(record: Shown) -> Publication:
+    """Return the publication that a record is of."""
+    return f"{record.registration}[{record.entry}]", record.service
 
 
 def wanted(name: str, form: Registered, sink: str, services: Iterable[Service]) -> Mapping[str, Shown]:

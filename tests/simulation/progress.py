@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from tests.simulation.manifests import BROKEN, GONE
 from tests.simulation.model import shown
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from tests.simulation.targets import SimTarget
     from tests.simulation.told import Told
 
-__all__ = ["WELL_SECONDS", "check_progress"]
+__all__ = ["WELL_SECONDS", "check_progress", "contended"]
 
 WELL_SECONDS = 200.0  # of back-off, time-outs and looks, the longest way back to work
 TOLD_SECONDS = 30.0
@@ -46,10 +47,10 @@ def _check(judge: Judge, target: SimTarget, life: Life) -> None:
             for name, registered in forms.items():
                 if not registered.wants(source, who[0].name) or target.name not in registered.sinks:
                     continue
-                if name not in steady or registered.checked or _contended(forms, registered, target, who[0].name):
+                if name not in steady or registered.checked or contended(forms, registered, target, who[0].name):
                     continue
                 key = f"{registered.names(who[0].name)}/{who[1]}"
-                if key in target.foreign:
+                if key in target.foreign or who[1] in target.unrenderable:
                     continue
                 content = target.records.get(key)
                 record = None if content is None else shown(content)
@@ -65,11 +66,13 @@ def _speaks(judge: Judge, source: str, told: Told) -> bool:
     return told.frozen is None and told.complete is not None and judge.world.now() - told.complete >= WELL_SECONDS
 
 
-def _contended(forms: dict[str, Registered], registered: Registered, target: SimTarget, service: str) -> bool:
-    """Say whether anybody else wants, or still has, its name."""
+def contended(forms: Mapping[str, Any], registered: Registered, target: SimTarget, service: str) -> bool:
+    """Say whether anybody else wants, or still has, the name under which it publishes a service."""
     name = registered.names(service)
     others = [
-        other for other in forms.values() if other is not registered and (other.name == name or "{" in other.name)
+        other
+        for other in forms.values()
+        if isinstance(other, Registered) and other is not registered and (other.name == name or "{" in other.name)
     ]
     if others:
         return True

@@ -6,7 +6,9 @@ import asyncio
 import hashlib
 import logging
 import shutil
+import signal
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,16 +43,36 @@ class Result(msgspec.Struct, frozen=True):
 
 def run(schedule: Schedule) -> Result:
     """Run a schedule to its first violation or its end."""
-    folder = Path(tempfile.mkdtemp(prefix="waypost-simulation-", dir=_memory()))
     found: list[Result] = []
     try:
-        with _errors() as errors:
+        with _folder() as folder, _errors() as errors:
             run_virtually(_live(schedule, folder, errors, found), seconds=SECONDS, steps=STEPS)
     except Exception as error:  # noqa: BLE001 - a bug of the engine, or of the test: either way a finding
         found.insert(0, Result((Violation(0, 0.0, f"{type(error).__name__}: {str(error)[:2000]}"),), ()))
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     return found[0]
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    """Give a folder that is gone at the end, also at an end by SIGTERM, where nobody else handles that."""
+    folder = Path(tempfile.mkdtemp(prefix="waypost-simulation-", dir=_memory()))
+    handles = threading.current_thread() is threading.main_thread()
+    handles = handles and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    if handles:
+        signal.signal(signal.SIGTERM, lambda _number, _frame: _end(folder))
+    try:
+        yield folder
+    finally:
+        if handles:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _end(folder: Path) -> None:
+    """End this process as SIGTERM would, at once: whatever is going on has nothing to close but its files here."""
+    shutil.rmtree(folder, ignore_errors=True)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.raise_signal(signal.SIGTERM)
 
 
 async def _live(schedule: Schedule, folder: Path, errors: list[str], found: list[Result]) -> None:

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from tests.simulation.manifests import BROKEN, GONE
-from tests.simulation.model import Shown, record_of, shown
+from tests.simulation.model import Shown, publication_of, record_of, service_key, shown
 from tests.simulation.schedule import Registered
 from tests.simulation.targets import Sending, SimTarget
 from waypost.engine.holds import pair_hash
-from waypost.model import PublicationKey, ServiceKey
+from waypost.model import PublicationKey
 
 if TYPE_CHECKING:
     from tests.simulation.judge import Judge
@@ -18,14 +18,9 @@ if TYPE_CHECKING:
     from tests.simulation.told import Told, Who
     from waypost.adapter import Change
 
-__all__ = ["Sends", "service_key"]
+__all__ = ["Sends"]
 
 APPLIED_SECONDS = 6.0  # settings are in force so soon, also where an adapter does not end when told to
-
-
-def service_key(text: str) -> ServiceKey:
-    """Return the key that a record names."""
-    return ServiceKey(*text.split("/"))
 
 
 class Sends:
@@ -39,11 +34,12 @@ class Sends:
         """Judge a batch, and return what is to be remembered of it."""
         self._may_write(target, life)
         pairs = [(change, self._old(target, change.key), self._new(change)) for change in batch]
-        puts = frozenset(_publication(new) for _, _, new in pairs if new is not None)
-        touches = puts | {_publication(old) for _, old, new in pairs if old is not None and new is None}
+        puts = frozenset(publication_of(new) for _, _, new in pairs if new is not None)
+        touches = puts | {publication_of(old) for _, old, new in pairs if old is not None and new is None}
         for other in target.flying:
             if other.life is life and (both := other.touches & touches):
                 self._judge.broken(7, f"two batches in flight touch {min(both)} in {target.name}")
+        going = {change.key: old for change, old, new in pairs if new is None and old is not None and old.ready}
         for change, old, new in pairs:
             if old is not None and old.ready and (new is None or not new.ready):
                 self._withdrawal(target, life, change.key, old, new)
@@ -51,6 +47,10 @@ class Sends:
                 self._order(target, life, change.key, old, puts)
             if new is not None:
                 self._put(target, life, change.key, old, new)
+        gone = {
+            key: old for key, old in going.items() if not self._asked(target, life, old) and not self._approved(old)
+        }
+        self._judge.refusals.deleted(target, life, gone)
         return Sending(life, self._judge.world.now(), batch, puts, touches)
 
     def _old(self, target: SimTarget, key: str) -> Shown | None:
@@ -139,7 +139,7 @@ class Sends:
 
     def _order(self, target: SimTarget, life: Life, key: str, old: Shown, puts: Iterable[tuple[str, str]]) -> None:
         """Judge the deletion of a ready record: after the writes beside it, and not before it is marked as draining."""
-        publication = _publication(old)
+        publication = publication_of(old)
         flying = {p for other in target.flying if other.life is life for p in other.puts}
         if publication in puts or publication in flying:
             self._judge.broken(7, f"{key} was deleted from {target.name} beside a write of {publication} that may fail")
@@ -182,6 +182,8 @@ class Sends:
         possible = [record_of(new.registration, form, new.entry, service, instance) for form in wants]
         if wants and not any(_same(record, new) for record in possible):
             self._judge.broken(9, f"{key} was written to {target.name} as {new}; told last was {possible}")
+        if instance.readiness == "unknown" and new.ready and not self._judge.writes.was_ready(target, new):
+            self._judge.broken(9, f"{key} was written to {target.name} as ready, which its source never said it is")
         if old is not None and old.registration != new.registration:
             self._taken(target, life, key, old, new)
 
@@ -206,10 +208,6 @@ class Sends:
             and all(isinstance(form, Registered) and not _unwanted(form, target.name, old) for form in forms)
         ):
             self._judge.broken(1, f"{key} in {target.name} was taken from {old.registration} by {new.registration}")
-
-
-def _publication(record: Shown) -> tuple[str, str]:
-    return f"{record.registration}[{record.entry}]", record.service
 
 
 def _unwanted(form: object, sink: str, old: Shown) -> bool:

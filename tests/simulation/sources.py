@@ -8,11 +8,14 @@ from typing import Any
 import msgspec
 
 from tests.simulation.schedule import Origin
-from tests.simulation.told import Tapped, Told
+from tests.simulation.taps import Tapped
+from tests.simulation.told import Told
 from waypost.adapter import AdapterError, Changes, PermanentError
 from waypost.model import Service, ServiceKey
 
 __all__ = ["SimSource"]
+
+QUIET_SECONDS = 15.0  # by then an engine has gone on without what does not end
 
 
 class Reader(msgspec.Struct):
@@ -33,6 +36,7 @@ class SimSource:
         self.hung = False
         self.partial: int | None = None
         self.read_seconds = 0.0
+        self.clings = 0.0  # seconds for which a watch goes on after it was told to end
         self.deaf = False  # facts are swallowed, as by a connection that is dead and does not know it
         self.shows: dict[ServiceKey, Service] | None = None  # a stale or empty state that is read in place of the truth
         self._log: list[tuple[ServiceKey, Service | None]] = []
@@ -106,7 +110,7 @@ class SimSource:
     def recover(self) -> None:
         """End all faults."""
         self.down, self.hung, self.partial, self.deaf, self.shows = None, False, None, False, None
-        self.read_seconds = 0.0
+        self.read_seconds = self.clings = 0.0
         self.read_now()
 
     def reader(self, told: Told) -> Any:
@@ -114,7 +118,7 @@ class SimSource:
         return _Open(self, self._readers.setdefault(told, Reader(told)))
 
     async def watch(self, reader: Reader, out: Changes) -> None:
-        tapped = reader.told.tap(out)
+        tapped = Tapped(reader.told, out)
         resumes = self.origin.kind == "resumes" and reader.heard is not None and reader.heard >= self._cut
         try:
             while True:
@@ -126,9 +130,21 @@ class SimSource:
                     await self._view(reader, tapped)
                 resumes = False
                 await self._until_due()
+        except asyncio.CancelledError:
+            if self.clings and reader.told.frozen is not None:
+                await self._cling(reader, tapped)
+            raise
         finally:
             if reader.out is tapped:
                 reader.out = None
+
+    async def _cling(self, reader: Reader, out: Tapped) -> None:
+        """Go on though told to end; what comes at first nobody could tell whether it is heard, so nothing does."""
+        reader.heard = reader.out = None
+        await asyncio.sleep(QUIET_SECONDS)
+        if reader.out is None:  # else another watch has begun
+            reader.out = out
+            await asyncio.sleep(self.clings)
 
     async def _until_due(self) -> None:
         if self._stir is None:

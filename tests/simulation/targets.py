@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from waypost.adapter import Change, Fence, Fenced, Outcome
+from waypost.adapter import Change, Fence, Fenced, InvalidRecord, Observed, Outcome, Record
+from waypost.model import Publication, PublishedInstance
 from waypost.testing.memory import MemorySink, SharedTarget
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class SimTarget(SharedTarget):
         self.writing: Sending | None = None
         self.flying: list[Sending] = []
         self.refused_parts: set[str] = set()
+        self.unrenderable: dict[str, bool] = {}  # instance → whether its rendering raises; else it says what is wrong
 
     def set(self, key: str, content: bytes | None, *, by: str = "", fence: Fence | None = None) -> None:
         if self.writing is not None:
@@ -54,6 +56,7 @@ class SimSink(MemorySink):
     life: Life
     target: SimTarget
     sendings: dict[int, Sending]
+    loading = True  # it is opened or claimed, and nobody has looked at the whole of it since
 
     def begin(self, life: Life) -> None:
         """Say whose it is."""
@@ -62,12 +65,33 @@ class SimSink(MemorySink):
         self.latency = outlet.latency
         life.world.dress(self)
 
+    def render(
+        self, publication: Publication, instances: Sequence[PublishedInstance]
+    ) -> Iterator[Record | InvalidRecord]:
+        for instance in instances:
+            if (raises := self.target.unrenderable.get(instance.id)) is None:
+                yield from super().render(publication, [instance])
+            elif raises:
+                raise ValueError(f"{instance.id} cannot be rendered")
+            else:
+                yield InvalidRecord(instance.id, "it cannot be rendered", publication.names[0].name)
+
     async def claim(self, environment: str, owner: str, past: int = 0) -> Fence | None:
         self.target.judge.writes.claims(self.target, self.life)
         await self._called("claim")
+        self.loading = True
         fence = self.target.claim(environment, owner, past) if self.fenced else None
         self.target.judge.world.note(f"{self.target.name} claimed by {self.life.place}: {fence}")
         return fence
+
+    async def observe(self, keys: Collection[str] | None = None) -> AsyncIterator[Observed]:
+        found = []
+        async for observed in super().observe(keys):
+            found.append((observed.service, observed.instance))
+            yield observed
+        if keys is None and self.loading:
+            self.loading = False
+            self.life.recalled(self.context.name, found)
 
     async def advance(self, fence: Fence) -> Fence:
         try:
@@ -83,7 +107,9 @@ class SimSink(MemorySink):
         if self.faults:  # it is disturbed when a fault strikes, however long it waited
             self.life.world.disturb(self.target.name)
         try:
-            return await super().apply(batch, fence)
+            outcomes = await super().apply(batch, fence)
+            self.target.judge.refusals.answered(self.target, sending, outcomes)
+            return outcomes
         except Fenced:
             self.target.judge.writes.fenced(self.target, self.life)
             raise

@@ -4,6 +4,11 @@ WAYPOST_SEEDS is how many schedules there are, WAYPOST_FIRST_SEED the first. How
 """
 
 import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +19,7 @@ from tests.simulation.run import run
 SEEDS = int(os.environ.get("WAYPOST_SEEDS", "1000"))
 FIRST = int(os.environ.get("WAYPOST_FIRST_SEED", "0"))
 BLOCKS = 20
+ROOT = Path(__file__).resolve().parents[2]
 QUICK = 1  # blocks that `make test-fast` runs too
 
 
@@ -45,3 +51,28 @@ def test_a_seed_is_the_same_schedule_and_the_same_run_each_time() -> None:
     for seed in range(FIRST, FIRST + 12):
         assert drawn(seed) == drawn(seed)
         assert run(drawn(seed)).trace == run(drawn(seed)).trace, f"seed {seed} did not run alike twice"
+
+
+_FOR_EVER = """
+import sys
+from tests.simulation import draw, run
+
+run._memory = lambda: sys.argv[1]
+while True:
+    run.run(draw.drawn(0))
+"""
+
+
+def test_a_run_that_is_terminated_leaves_no_files(tmp_path: Path) -> None:
+    running = subprocess.Popen([sys.executable, "-c", _FOR_EVER, str(tmp_path)], cwd=ROOT)
+    try:
+        until = time.monotonic() + 60.0
+        while not any(tmp_path.iterdir()) and running.poll() is None and time.monotonic() < until:
+            time.sleep(0.01)
+        assert any(tmp_path.iterdir()), "no run has begun"
+        running.terminate()
+        assert running.wait(60.0) == -signal.SIGTERM
+    finally:
+        running.kill()
+        running.wait()
+    assert not list(tmp_path.iterdir())

@@ -1,19 +1,18 @@
 """What one engine was told by one source, kept by the test: it decides what may be withdrawn, and what may be shown.
 
 It follows the contract of `waypost.adapter.Changes`, not the engine: a fact is a fact; what is absent from a complete
-view is believed at once where it is little, and else after `EMPTY_SECONDS` and three reads that agree.
+view is believed at once where it is little, and else after `EMPTY_SECONDS` and three reads that agree. So is what only
+the records name that an engine finds when it begins to write.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Container, Iterable
 from typing import Any
 
 import msgspec
 
 from tests.simulation.manifests import BROKEN, GONE
-from waypost.adapter import Changes
 from waypost.model import Instance, Service, ServiceKey
 
 __all__ = ["EMPTY_SECONDS", "Told", "Who"]
@@ -29,7 +28,7 @@ Who = tuple[ServiceKey, str]
 class Known(msgspec.Struct):
     """What was last told of an instance. `absent`: since when complete views lack it, and the first such read."""
 
-    last: Instance | None = None
+    last: Instance | None = None  # None: only records tell of it
     since: float = 0.0  # as listed, or listed again
     said: float = 0.0  # as ready as it is
     gone: bool = False  # by a fact
@@ -39,22 +38,24 @@ class Known(msgspec.Struct):
 
 
 class Told:
-    """Stands between a source and an engine: passes everything on, and keeps it."""
+    """What one engine was told by one source."""
 
-    def __init__(self, now: Any) -> None:
+    def __init__(self, now: Any, former: Told | None = None) -> None:
         self._now = now
+        self._former = former  # of a manifest that was back so soon that the engine may not have missed it
         self.known: dict[Who, Known] = {}
         self.listed: set[ServiceKey] = set()
         self.complete: float | None = None  # since when there was a complete view
         self.frozen: float | None = None  # since when its manifest says so
-        self.forgotten = False  # its manifest was deleted: what was told counts no more, should it come back
+        self.forgotten: float | None = None  # when its manifest was deleted: should it be back, that counts no more
         self.reads = 0
-        self.first_read = 0
 
     def declare(self, form: Any) -> None:
         """Take note of the source's manifest as it is now."""
-        if form == GONE:
-            self.forgotten = True
+        if self._former is not None:
+            self._former.declare(form)
+        if form == GONE and self.forgotten is None:
+            self.forgotten = self._now()
         if isinstance(form, dict) and form.get("mode") == "Frozen":
             self.frozen = self.frozen if self.frozen is not None else self._now()
         elif form != BROKEN:
@@ -72,7 +73,12 @@ class Told:
             return False
         if known is not None and now - known.could_go <= GRACE:
             return True
-        return self._goes(known)
+        return self._goes(known) or (self._former is not None and self._former.may_go(who))
+
+    def heir(self) -> Told:
+        """Return what the engine is told when its manifest, which was deleted, is back."""
+        soon = self.forgotten is not None and self._now() - self.forgotten <= 2 * APPLIED_WITHIN
+        return Told(self._now, self if soon else None)
 
     def is_ready(self, who: Who, ago: float = 0.0) -> bool:
         """Say whether the source lists it as ready, and has for so long."""
@@ -86,16 +92,19 @@ class Told:
             and self._now() - known.since >= ago
         )
 
+    @property
+    def heard(self) -> bool:
+        """Whether what is said counts: what a frozen source's watch says that does not end, does not."""
+        return self.frozen is None or self._now() - self.frozen <= APPLIED_WITHIN
+
     def may_show(self, who: Who) -> Instance | None:
         """Return what may be published of it; None where it was said to be gone."""
         known = self.known.get(who)
         return None if known is None or known.gone else known.last
 
     def _goes(self, known: Known | None) -> bool:
-        if known is None or (known.last is None and known.absent is None):  # only records tell of it
-            if self.complete is None:
-                return False
-            return self._few(()) or self._sure((self.complete, self.first_read))
+        if known is None:  # its record was not there when the engine looked first: somebody has restored it since
+            return self.complete is not None
         if known.gone or known.believed:
             return True
         return known.absent is not None and self.complete is not None and self._sure(known.absent)
@@ -122,7 +131,7 @@ class Told:
             who = (service.key, instance.id)
             listed.add(who)
             known = self.known.setdefault(who, Known())
-            if known.last is not None and (known.gone or known.believed or known.last.readiness != "ready"):
+            if self._goes(known) or (known.last is not None and known.last.readiness != "ready"):
                 known.could_go = now
             if known.last != instance or known.gone or known.absent is not None:
                 known.since = now
@@ -142,20 +151,28 @@ class Told:
 
     def put(self, service: Service) -> None:
         """Take a fact."""
+        if self._former is not None:
+            self._former.put(service)
         self._fact_gone(self._list(service))
 
     def remove(self, key: ServiceKey) -> None:
         """Take a fact."""
+        if self._former is not None:
+            self._former.remove(key)
         self.listed.discard(key)
         self._fact_gone([who for who in self.known if who[0] == key])
 
     def read(self) -> None:
         """Take note of a read that agrees."""
+        if self._former is not None:
+            self._former.read()
         if self.complete is not None:
             self.reads += 1
 
     def view(self, services: dict[ServiceKey, Service], touched: set[ServiceKey]) -> None:
         """Take a complete view; facts came meanwhile of `touched`."""
+        if self._former is not None:
+            self._former.view(services, touched)
         self.reads += 1
         now = self._now()
         missing: set[Who] = set()
@@ -174,74 +191,23 @@ class Told:
         self.listed = {key for key in self.listed if key in services or key in touched} | (set(services) - touched)
         missing = {who for who in missing if not self.known[who].gone and not self.known[who].believed}
         if self.complete is None:
-            self.complete, self.first_read = now, self.reads
+            self.complete = now
         # What has been absent for long enough is gone, and counts no more in how much this view lacks.
         few = self._few(who for who in missing if not self._long_absent(who))
+        self._lack(missing, few, services)
+
+    def recalled(self, records: Iterable[Who]) -> None:
+        """Take what records name, as the engine has just found them: where no view has it, it is absent as of now."""
+        ghosts = {who for who in records if self.known.setdefault(who, Known()).last is None}
+        ghosts = {who for who in ghosts if not self.known[who].gone}
+        if self.complete is not None:
+            here = {key for (key, _), known in self.known.items() if not (known.last is None or known.gone)}
+            self._lack(ghosts, self._few(ghosts), self.listed | here)
+
+    def _lack(self, missing: Iterable[Who], few: bool, listed: Container[ServiceKey]) -> None:
+        """Take note of what is absent, and believe what is not many, but for a service that is absent as a whole."""
         for who in missing:
             known = self.known[who]
-            known.absent = known.absent or (now, self.reads)
-            if few and who[0] in services:
+            known.absent = known.absent or (self._now(), self.reads)
+            if few and who[0] in listed:
                 known.believed = True
-
-    # --- as the engine's Changes
-
-    def tap(self, out: Changes) -> Tapped:
-        """Return what a watch is given in place of the engine's own."""
-        return Tapped(self, out)
-
-
-class Tapped:
-    """One watch's Changes."""
-
-    def __init__(self, told: Told, out: Changes) -> None:
-        self.told = told
-        self.out = out
-        self._open: list[set[ServiceKey]] = []
-
-    @asynccontextmanager
-    async def snapshot(self) -> Any:
-        touched: set[ServiceKey] = set()
-        services: dict[ServiceKey, Service] = {}
-        self._open.append(touched)
-        try:
-            async with self.out.snapshot() as inner:
-                yield _Staged(inner, services)
-                self.told.view(services, touched)
-        finally:
-            self._open.remove(touched)
-
-    def resumed(self) -> None:
-        self.told.read()
-        self.out.resumed()
-
-    def put(self, service: Service) -> None:
-        for touched in self._open:
-            touched.add(service.key)
-        self.told.put(service)
-        self.out.put(service)
-
-    def remove(self, key: ServiceKey) -> None:
-        for touched in self._open:
-            touched.add(key)
-        self.told.remove(key)
-        self.out.remove(key)
-
-    def current(self) -> None:
-        self.told.read()
-        self.out.current()
-
-    def suspect(self, key: ServiceKey, instance: str, reason: str) -> None:
-        self.out.suspect(key, instance, reason)
-
-
-class _Staged:
-    def __init__(self, inner: Any, services: dict[ServiceKey, Service]) -> None:
-        self._inner = inner
-        self._services = services
-
-    def put(self, service: Service) -> None:
-        self._services[service.key] = service
-        self._inner.put(service)
-
-    def unknown_nodes(self, nodes: Any) -> None:
-        self._inner.unknown_nodes(nodes)

@@ -85,6 +85,16 @@ class World:
         """Return the open sinks on a target, one an engine."""
         return [life.sinks[name] for life in self.lives if life is not None and name in life.sinks]
 
+    def set_down(self, name: str, error: AdapterError | None) -> None:
+        """Let a target answer nothing but an error; None: let it answer again."""
+        self.disturb(name)
+        if error is None:
+            self.down.pop(name, None)
+        else:
+            self.down[name] = error
+        for made in self.sinks(name):
+            made.down = error
+
     def disturb(self, name: str) -> SimTarget:
         """Return a target to which something is about to happen."""
         target = self.targets[name]
@@ -177,8 +187,9 @@ class World:
                 elector.lose()
             elif paused:
                 elector.pause()
-        for target in self.targets.values():
-            self.judge.writes.budget(target).begun_anew()
+        if self.schedule.replicas > 1:  # another has the budget now, and knows nothing of what was spent
+            for target in self.targets.values():
+                self.judge.writes.budget(target).begun_anew()
 
 
 def refusing(parts: set[str]) -> Any:

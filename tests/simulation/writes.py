@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tests.simulation.budget import Budget
 from tests.simulation.manifests import ENVIRONMENT
-from tests.simulation.model import shown
+from tests.simulation.model import Shown, shown
 
 if TYPE_CHECKING:
     from tests.simulation.judge import Judge
@@ -26,6 +26,7 @@ class Writes:
         self._deleted: dict[tuple[str, str], float] = {}  # (target, key) → when we deleted it
         self._written: dict[tuple[str, str], float] = {}  # (target, key) → when we last wrote or deleted it
         self._restored: dict[str, float] = {}  # target → when it got what nobody wrote then
+        self._ready: set[tuple[str, str, str]] = set()  # target, service, instance that a ready record was ever of
         self.budgets: dict[str, Budget] = {}
 
     def budget(self, target: SimTarget) -> Budget:
@@ -56,12 +57,18 @@ class Writes:
         if new is not None and new == old and now - target.disturbed > 400 and since <= sending.at:
             broken(10, f"{key} was written to {target.name} as it was")
         self._written[target.name, key] = now
+        if (record := shown(new) if new is not None else None) is not None and record.ready:
+            self._ready.add((target.name, record.service, record.instance))
         if now - sending.at > 1.0 and fence is None:  # a late one of a target that cannot refuse it
             self._restored[target.name] = now
         self._judge.world.note(
             f"{target.name} {key} {'deleted' if new is None else shown(new)} by {sending.life.place}"
         )
         self.budget(target).written(sending, key, old, new)
+
+    def was_ready(self, target: SimTarget, record: Shown) -> bool:
+        """Say whether a target ever had a ready record of the same instance, whoever registered it."""
+        return (target.name, record.service, record.instance) in self._ready
 
     def last(self, target: SimTarget, key: str) -> float:
         """Return when a record was last written or deleted by anybody of ours."""
