@@ -49,12 +49,15 @@ class Budget:
             self._count(key, after, ready=True)
 
     def recount(self) -> None:
-        """Count anew what is there: it came by no write of ours."""
+        """Count anew what is there: it came by no write of ours, and what came so may go without being a loss."""
+        before = {place: sum(delta for _, delta in changes) for place, changes in self._changes.items()}
         self._shown.clear()
         self._changes.clear()
         for key, content in sorted(self._target.records.items()):
             if (record := _ready(content)) is not None:
-                self._count(key, record, ready=True, at=0.0)
+                place = _place(record)
+                had = sum(delta for _, delta in self._changes.get(place, ())) < before.get(place, 0)
+                self._count(key, record, ready=True, at=0.0 if had else None)
 
     def _count(self, key: str, record: Shown, *, ready: bool, at: float | None = None) -> None:
         keys = self._shown.setdefault((_place(record), record.instance), set())

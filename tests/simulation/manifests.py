@@ -34,6 +34,7 @@ ENVIRONMENT = "test"
 BROKEN: Literal["broken"] = "broken"
 GONE: Literal["gone"] = "gone"
 DELETED_AFTER = 2.0  # seconds that a document must be absent from files that can all be read
+SEEN_AFTER = 6.0  # seconds for which a document must be there to be in force in every engine
 
 State = Any  # a spec's form, or BROKEN, or GONE
 
@@ -88,14 +89,16 @@ class Manifests:
     def forms(self, name: str, seconds: float) -> list[State]:
         """Return all that a document was within that many seconds, the newest first.
 
-        Of one that was broken, or was gone from a set that was not whole, what it said before counts too.
+        Of one that was broken, or was gone from a set that was not whole, what it said before counts too; and so it
+        does of one that was there for so short that an engine may never have read it.
         """
         found = []
         for place in range(len(self.history.get(name, ())) - 1, -1, -1):
             since, form = self.history[name][place]
             found.append(form)
             counts = form not in (BROKEN, GONE) or (form == GONE and self.was_whole(since, self._until(name, place)))
-            if counts and since <= self._now() - seconds:
+            seen = self._until(name, place) - since >= SEEN_AFTER
+            if counts and seen and since <= self._now() - seconds:
                 return found
         return [*found, GONE]
 
