@@ -1,4 +1,4 @@
-"""`python -m bench NAME [--check]`: runs one benchmark, or all of them."""
+"""`python -m bench NAME [--check]`: runs one benchmark, or all of them; `report` puts what they found into docs."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import figures
+from bench.report import report
 
 INSTANCES = {"cold-sync-dns": 20_000}  # by default, where a hundred thousand take longer than some minutes
 Benchmark = Callable[[argparse.Namespace], Coroutine[Any, Any, figures.Result]]
@@ -45,7 +46,7 @@ def benchmarks() -> dict[str, Benchmark]:
 
 def parser(names: Iterable[str]) -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    made.add_argument("name", choices=[*names, "all"])
+    made.add_argument("name", choices=[*names, "all", "report"])
     made.add_argument("--check", action="store_true", help="exit with 1 where a goal is missed")
     made.add_argument("--results", type=Path, default=figures.RESULTS, help="a folder for the figures as JSON")
     made.add_argument("--instances", type=int, help="by default 100,000; of `cold-sync-dns` 20,000")
@@ -75,6 +76,9 @@ def run(name: str, benchmark: Benchmark, options: argparse.Namespace) -> bool:
 def main() -> int:
     known = benchmarks()
     options = parser(known).parse_args()
+    if options.name == "report":
+        report(options.results)
+        return 0
     wanted = known if options.name == "all" else {options.name: known[options.name]}
     good = [run(name, benchmark, options) for name, benchmark in wanted.items()]
     return int(options.check and not all(good))

@@ -64,9 +64,9 @@ def machine() -> str:
         if line.startswith("model name")
     }
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    python = platform.python_version()
+    python, linux = platform.python_version(), platform.release().partition("-")[0]
     cores = os.cpu_count()
-    return f"{cores} cores of {', '.join(sorted(names))}, {memory:.0f} GB, Linux {platform.release()}, Python {python}"
+    return f"{cores} cores of {', '.join(sorted(names))}, {memory:.0f} GB, Linux {linux}, Python {python}"
 
 
 def tell(result: Result) -> None:
