@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tests.rig import Rig, instance, registration, service, source
 from waypost.adapter import AdapterError
+from waypost.engine import catalog
 from waypost.engine.catalog import Absence, Loss, SourceView
 from waypost.engine.intake import SourceChanges
 from waypost.model import Service, ServiceKey
@@ -450,6 +451,47 @@ def test_the_count_is_always_right_and_no_empty_doubt_is_left(reads: list[tuple[
         assert all(view.doubt.values())
         if how == "put":
             assert names <= set(told.known())
+
+
+POOL = {(name, how): instance(name, readiness=how) for name in "abcdefgh" for how in ("ready", "draining")}
+LISTS = st.lists(
+    st.tuples(
+        st.sampled_from(["put", "put", "put", "take", "remove"]),
+        st.lists(st.sampled_from(sorted(POOL)), unique_by=lambda each: each[0]),
+        st.floats(0, 400),
+        st.sampled_from([(), (), ("n1",)]),
+    ),
+    max_size=30,
+)
+
+
+@given(LISTS)
+def test_a_large_service_is_compared_by_places_to_the_same_effect(
+    lists: list[tuple[str, list[tuple[str, str]], float, Collection[str]]],
+) -> None:
+    views = Told(minimum=1), Told(minimum=1)
+    for how, names, seconds, unknown in lists:
+        for large, told in zip((1, 10**9), views, strict=True):
+            told.now += seconds
+            made = service("web", *(POOL[each] for each in names))
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(catalog, "LARGE", large)
+                if how == "put":
+                    told.view.put(made)
+                elif how == "remove":
+                    told.view.remove(WEB)
+                else:
+                    told.take(*([made] if names else []), unknown=unknown)
+        quick, plain = views
+        assert quick.marked() == plain.marked()
+        assert quick.view.count == plain.view.count
+        assert quick.view.draining == plain.view.draining
+        assert quick.view.doubt == plain.view.doubt
+        assert quick.known() == plain.known()
+        for name in "abcdefgh":
+            assert quick.view.absence(WEB, name) == plain.view.absence(WEB, name)
+            if name in quick.known():
+                assert quick.view.services[WEB].instances[name] == plain.view.services[WEB].instances[name]
 
 
 @given(READS)

@@ -129,4 +129,5 @@ class EtcdTarget(Target):
 
 
 def _beside(kept: Kept, instance: str) -> str:
-    return kept.key.replace(kept.instance, instance)
+    before, _, last = kept.key.rpartition("/")
+    return f"{before}/{instance}@{last.partition('@')[2]}"

@@ -5,15 +5,31 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 import msgspec
 
+from testbed.proxy import Proxy
 from tests.matrix.disk import mounted
 from tests.matrix.etcd import EtcdTarget
 from tests.matrix.stage import Stage
 
 FROZEN_SECONDS = 30.0
 OUT_OF_ORDER = ("Unreachable", "Refused")
+
+
+class Wired(Protocol):
+    """What a fault of the wire needs of a stage."""
+
+    @property
+    def proxy(self) -> Proxy:
+        """On the wire."""
+
+    async def acknowledged(self, more: int) -> None:
+        """See Stage."""
+
+    async def tells(self, *reasons: str) -> None:
+        """See Stage."""
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -112,7 +128,7 @@ async def target_wiped(stage: Stage) -> None:
 # --- the wire
 
 
-async def wire_cut(stage: Stage) -> None:
+async def wire_cut(stage: Wired) -> None:
     """Connections end in the middle of what the target answers, again and again."""
     for size in (9, 37, 150, 700):
         await stage.proxy.cut(size, rst=size % 2 == 0)
@@ -122,14 +138,14 @@ async def wire_cut(stage: Stage) -> None:
     await stage.proxy.drop()
 
 
-async def wire_hangs(stage: Stage) -> None:
+async def wire_hangs(stage: Wired) -> None:
     """Packets are lost in either direction for half a minute; then all of them arrive."""
     await stage.proxy.hang()
     await asyncio.sleep(FROZEN_SECONDS)
     await stage.proxy.heal()
 
 
-async def wire_garbage(stage: Stage) -> None:
+async def wire_garbage(stage: Wired) -> None:
     """Something else answers there."""
     await stage.proxy.garbage()
     await stage.proxy.drop()
@@ -137,7 +153,7 @@ async def wire_garbage(stage: Stage) -> None:
     await stage.proxy.heal()
 
 
-async def wire_refuses(stage: Stage) -> None:
+async def wire_refuses(stage: Wired) -> None:
     """A gateway before it answers 503."""
     await stage.proxy.answer(503, b"no healthy upstream")
     await stage.proxy.drop()

@@ -9,8 +9,10 @@ stay. The catalog never writes and never waits.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from enum import Enum
+from itertools import compress
+from operator import is_not
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Absence", "Known", "Loss", "SourceView"]
 
 AGREEING_READS = 3
+LARGE = 200  # instances of a service of which it is kept how they were listed
 MAX_FACTS = 200_000  # removals remembered as stated; an older one counts as inferred, which is only more careful
 
 _ALL = ""  # no instance has this id
@@ -47,13 +50,26 @@ class Loss(msgspec.Struct, frozen=True):
 
 
 class Known:
-    """A service as known: its labels and its instances by id."""
+    """A service as known: its labels and its instances by id; of a large one, also as it was last listed."""
 
-    __slots__ = ("instances", "labels")
+    __slots__ = ("instances", "labels", "listed")
 
     def __init__(self, labels: Mapping[str, str], instances: dict[str, Instance]) -> None:
         self.labels = labels
         self.instances = instances
+        self.listed: tuple[Instance, ...] = ()
+
+    def differing(self, listed: tuple[Instance, ...]) -> tuple[Sequence[Instance], Sequence[Instance]] | None:
+        """Return what stood, and what stands now, in those places of the list where not the same object stands.
+
+        None where that would not tell all. One change of 5,000 instances is found in a tenth of the time of a pass.
+        """
+        if not self.listed or len(self.instances) != len(self.listed):
+            return None
+        short = min(len(self.listed), len(listed))
+        places = list(compress(range(short), map(is_not, self.listed, listed)))
+        old = [self.listed[place] for place in places]
+        return [*old, *self.listed[short:]], [*(listed[place] for place in places), *listed[short:]]
 
 
 class SourceView:
@@ -326,9 +342,12 @@ class SourceView:
             if whole:
                 known.labels = service.labels
         old = known.instances
-        new: dict[str, Instance] = {}
+        size = len(old)
+        differing = None if self.unknown_nodes or key in self.doubt else known.differing(service.instances)
+        left, listed = (old.values(), service.instances) if differing is None else differing
+        new: dict[str, Instance] = {} if differing is None else old
         changed: set[str] = set()
-        for instance in service.instances:
+        for instance in listed:
             before = old.get(instance.id)
             if before is instance or before == instance:
                 new[instance.id] = before
@@ -338,16 +357,19 @@ class SourceView:
             self._gone.pop((key, instance.id), None)
             self._note_draining(key, before, instance)
         gone: list[str] = []
-        if len(old) != len(new) or changed:
-            for i, instance in old.items():
-                if i not in new:
+        if size != len(new) or changed or differing is not None:
+            there = new if differing is None else {instance.id for instance in listed}
+            for instance in left:
+                if (i := instance.id) not in there:
                     if keep(instance):
                         new[i] = instance
                     else:
+                        new.pop(i, None)
                         gone.append(i)
                         self.draining.pop((key, i), None)
-        self.count += len(new) - len(old)
+        self.count += len(new) - size
         known.instances = new
+        known.listed = service.instances if len(service.instances) >= LARGE else ()
         if (doubted := self.doubt.get(key)) is not None:
             self._settle(key, doubted, {instance.id for instance in service.instances})
         if whole or (gone and not new):
