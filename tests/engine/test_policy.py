@@ -302,6 +302,21 @@ def test_what_is_saved_is_never_less_than_what_counts(tmp_path: Path) -> None:
     assert () not in saved(made, 602, 602, tmp_path).budgets or saved(made, 602, 602, tmp_path).budgets[()].used == 0
 
 
+def test_a_large_budget_is_saved_in_hundredths_rounded_up_and_no_more_often_than_that(tmp_path: Path) -> None:
+    made = policy(owned=100_000)
+    file = SpentFile(tmp_path / "out.json", lambda: 100.0, lambda: 1100.0)
+    versions = set()
+    for count in range(1, 1000):
+        withdraw(made, 100, 1, ready=100_000 - count)
+        file.save(made)
+        versions.add((tmp_path / "out.json").read_bytes())
+        fresh = policy(owned=100_000)
+        if not count % 99:
+            assert file.load(fresh)
+            assert count <= fresh.budgets[()].used <= count + 300
+    assert len(versions) == 4
+
+
 def test_a_wall_clock_that_was_set_back_makes_nothing_older(tmp_path: Path) -> None:
     made = policy()
     withdraw(made, 100, 30)

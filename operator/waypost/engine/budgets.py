@@ -34,6 +34,7 @@ class SpentFile:
         self._path = path
         self._monotonic = monotonic
         self._wall = wall
+        self._saved: object = None  # what the file says, and how far wall and monotonic time were apart
 
     def load(self, policy: Policy) -> bool:
         """Put back what was spent; False where that is not known (no file, or one that cannot be read)."""
@@ -49,13 +50,20 @@ class SpentFile:
         return True
 
     def save(self, policy: Policy) -> None:
-        """Keep what is spent now. A file that cannot be written is said, and the window counts on in memory."""
-        wall = self._wall()
-        lines = [_Line(wall - ago, scopes, count) for ago, scopes, count in policy.spent(self._monotonic())]
+        """Keep what is spent now, where the file does not say so already.
+
+        A file that cannot be written is said, and the window counts on in memory.
+        """
+        now, wall = self._monotonic(), self._wall()
+        spent = policy.spent(now)
+        if (says := (spent, round(wall - now))) == self._saved:
+            return
+        lines = [_Line(wall - now + at, scopes, count) for at, scopes, count in spent]
         temporary = self._path.with_suffix(".tmp")
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             temporary.write_bytes(msgspec.json.encode(lines))
             temporary.replace(self._path)
+            self._saved = says
         except OSError:
             log.exception("budget_file=%s", self._path)

@@ -110,8 +110,12 @@ class Names:
 
     def sharing(self, key: PublicationKey) -> set[PublicationKey]:
         """Return the other publications that stand under a name of this one."""
-        names = {*self.wanted.get(key, ()), *self.left.get(key, ())}
-        found = {other for name in names for other in self._under.get(self._place(name, key.registration), ())}
+        found: set[PublicationKey] = set()
+        for names in (self.wanted.get(key, ()), self.left.get(key, ())):
+            for name in names:
+                under = self._under.get(self._place(name, key.registration), ())
+                if len(under) > 1:
+                    found.update(under)
         found.discard(key)
         return found
 

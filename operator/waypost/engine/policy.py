@@ -205,21 +205,21 @@ class Policy:
     # --- across restarts
 
     def spent(self, now: float) -> list[tuple[float, tuple[Scope, ...], int]]:
-        """Return what counts now as (seconds ago, scopes, how many), gathered by tenths of the window, for saving.
+        """Return what counts now as (when, scopes, how many), gathered by tenths of the window, for saving.
 
-        It is asked for with every batch that withdraws, so it costs the same however much was spent. What is gathered
-        counts as spent at its tenth's end: never shorter than it must.
+        It is asked for with every batch that withdraws, so it costs the same however much was spent, and of a large
+        budget it is told in hundredths, rounded up, so that not every batch makes it another. All of a tenth counts as
+        spent at its tenth's end, which may be to come: never shorter than it must.
         """
         self._slide(now)
-        grain = self._grain
-        present = int(now / grain)
-        gathered: dict[tuple[int, tuple[Scope, ...]], int] = {
-            (present - tenth, (_CHANGES,)): count for tenth, count in self._changes.items()
-        }
-        for (tenth, scopes), count in self._gathered.items():
-            place = max(0, present - tenth - 1), scopes
-            gathered[place] = gathered.get(place, 0) + count
-        return [(tenth * grain, scopes, count) for (tenth, scopes), count in sorted(gathered.items())]
+        gathered = dict(self._gathered)
+        for tenth, count in self._changes.items():
+            gathered[tenth, (_CHANGES,)] = gathered.get((tenth, (_CHANGES,)), 0) + count
+        found = []
+        for (tenth, scopes), count in sorted(gathered.items()):
+            unit = self._unit(now, scopes)
+            found.append(((tenth + 1) * self._grain, scopes, -(-count // unit) * unit))
+        return found
 
     def restore(self, now: float, spent: Iterable[tuple[float, tuple[Scope, ...], int]]) -> None:
         """Put back what was saved."""
@@ -238,6 +238,11 @@ class Policy:
             self._add(Spent(now, _NOBODY, (_CHANGES,), rest))
 
     # --- inside
+
+    def _unit(self, now: float, scopes: tuple[Scope, ...]) -> int:
+        """Return a hundredth of the smallest of these budgets, 1 at least."""
+        limits = (self._most_changes(now) if scope == _CHANGES else self._budget(scope).limit(now) for scope in scopes)
+        return max(1, min(limits) // 100)
 
     @staticmethod
     def _scopes(key: PublicationKey) -> tuple[Scope, ...]:
