@@ -66,6 +66,17 @@ class Shelf:
         before, after = self._form
         return (Kept(before + _tail(instance) + after, found >> 1, bool(found & 1)),)
 
+    def has(self, observed: Observed) -> bool:
+        """Say whether a record is kept as it was found; a pass over all asks nothing else."""
+        found = self._instances.get(observed.instance)
+        if isinstance(found, int):
+            before, after = self._form  # type: ignore[misc]  # there is no number without it
+            return (
+                found == observed.fingerprint << 1 | observed.ready
+                and observed.key == before + _tail(observed.instance) + after
+            )
+        return found is not None and Kept(observed.key, observed.fingerprint, observed.ready) in found
+
     def keep(self, instance: str, records: tuple[Kept, ...]) -> None:
         """Have these as all records of an instance."""
         if not records:
@@ -203,6 +214,7 @@ class Look:
         self._ledger = ledger
         self.touched: set[tuple[PublicationKey, str]] = set()
         self._seen: set[int] = set()
+        self._same = 0  # records found as the ledger has them; none is found twice
 
     def see(self, observed: Observed, publication: PublicationKey) -> int | None:
         """Take one record as found.
@@ -213,9 +225,10 @@ class Look:
         self._seen.add(hash(observed.key))
         if (publication, observed.instance) in self.touched:
             return None
-        kept = Kept(observed.key, observed.fingerprint, observed.ready)
-        if kept in ledger.kept(publication, observed.instance):
+        if (shelf := ledger.shelves.get(publication)) is not None and shelf.has(observed):
+            self._same += 1
             return None
+        kept = Kept(observed.key, observed.fingerprint, observed.ready)
         delta = ledger.put(publication, observed.instance, kept)
         self.touched.discard((publication, observed.instance))  # what is seen is not a write
         return delta
@@ -225,6 +238,8 @@ class Look:
 
         To be called after the last `see`.
         """
+        if self._same == self._ledger.records and not self.touched:
+            return
         for publication, shelf in list(self._ledger.shelves.items()):
             for instance in list(shelf.instances()):
                 for kept in shelf.kept(instance):
