@@ -214,7 +214,7 @@ class Look:
         self._ledger = ledger
         self.touched: set[tuple[PublicationKey, str]] = set()
         self._seen: set[int] = set()
-        self._same = 0  # records found as the ledger has them; none is found twice
+        self._same = 0  # records found as the ledger has them
 
     def see(self, observed: Observed, publication: PublicationKey) -> int | None:
         """Take one record as found.
@@ -222,11 +222,13 @@ class Look:
         Return by how much the ready instances changed, None where it is as the ledger had it.
         """
         ledger = self._ledger
-        self._seen.add(hash(observed.key))
+        found = hash(observed.key)
+        fresh = found not in self._seen
+        self._seen.add(found)
         if (publication, observed.instance) in self.touched:
             return None
         if (shelf := ledger.shelves.get(publication)) is not None and shelf.has(observed):
-            self._same += 1
+            self._same += fresh
             return None
         kept = Kept(observed.key, observed.fingerprint, observed.ready)
         delta = ledger.put(publication, observed.instance, kept)
