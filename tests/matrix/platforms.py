@@ -14,7 +14,8 @@ from testbed.servers import MesosCluster, SwarmCluster
 from testbed.servers.framework import Task
 
 STACK = "com.docker.stack.namespace"
-WAITS_SECONDS = 60  # that Mesos waits for a silent agent, and the Swarm three heartbeats of 20
+WAITS_SECONDS = 45  # that Mesos waits for a silent agent, and the Swarm for three heartbeats
+BACK_SECONDS = 150  # until machines have found their head again
 
 
 class Platform(abc.ABC):
@@ -100,7 +101,7 @@ class Mesos(Platform):
 
     async def back(self) -> None:
         await self.framework.abandon()
-        await self.cluster.ready()
+        await self.cluster.ready(timeout=BACK_SECONDS)
         await self.framework.start()
 
     async def add(self, service: str, count: int = 1) -> None:
@@ -148,7 +149,7 @@ class Swarm(Platform):
         await self.cluster.stop()
 
     async def back(self) -> None:
-        await self.cluster.ready()
+        await self.cluster.ready(timeout=BACK_SECONDS)
 
     async def add(self, service: str, count: int = 1) -> None:
         had = self.services.get(service, set())

@@ -181,12 +181,12 @@ CELLS = [
     ),
     *(
         pytest.param(Swarm, fault, marks=pytest.mark.server("swarm", "etcd"), id=f"swarm {fault.name}")
-        for fault in HEAD
+        for fault in HEAD[:2]
     ),
 ]
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize(("platform", "fault"), CELLS)
 async def test_after_a_fault_of_the_platform_all_that_lives_is_registered(
     platform: type[Mesos | Swarm], fault: Fault, tmp_path: Path, record_property: Callable[[str, object], None]
