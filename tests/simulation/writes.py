@@ -53,8 +53,8 @@ class Writes:
         elif fence is not None and old is None and self._deleted.get((target.name, key), -1.0) > sending.at:
             broken(9, f"{key} was deleted from {target.name}, and came back by a write that was sent before")
         now = self._judge.world.now()
-        since = self._written.get((target.name, key), -1.0)  # a late write of the same, sent before, is no second one
-        if new is not None and new == old and now - target.disturbed > 400 and since <= sending.at:
+        since = self._written.get((target.name, key), -1.0)  # one that was sent before, or meanwhile, is no second one
+        if new is not None and new == old and now - target.disturbed > 400 and since < sending.at:
             broken(10, f"{key} was written to {target.name} as it was")
         self._written[target.name, key] = now
         if (record := shown(new) if new is not None else None) is not None and record.ready:
