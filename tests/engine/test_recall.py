@@ -28,3 +28,13 @@ def test_the_loss_is_a_share_of_all_that_was_there(lost: int, expected: Absence,
         view.recall(records)
         read()
     assert {view.absence(now.key, name) for name in names[:lost]} == {expected}
+
+
+def test_a_second_sink_with_few_of_the_records_ends_no_doubt() -> None:
+    names = [f"i{n:03}" for n in range(100)]
+    view = SourceView("mem", Loss(), lambda _key, _ids: None, lambda: 0.0)
+    now = service("web", *names[50:])
+    view.take({now.key: now}, (), ())
+    view.recall([(now.key, name) for name in names])
+    view.recall([(now.key, name) for name in names[:3]])
+    assert {view.absence(now.key, name) for name in names[:50]} == {Absence.DOUBTED}

@@ -209,12 +209,14 @@ class SourceView:
     def recall(self, records: Iterable[tuple[ServiceKey, str]]) -> None:
         """Learn from records which instances were there before this process began.
 
-        Their absence is judged as any other.
+        Their absence is judged as any other; what is doubted already stays so, however little this sink has of it.
         """
         ghosts: dict[ServiceKey, set[str]] = {}
         for key, instance in records:
             known = self.services.get(key)
-            if (known is None or instance not in known.instances) and (key, instance) not in self._gone:
+            if (known is not None and instance in known.instances) or (key, instance) in self._gone:
+                continue
+            if not self.complete or instance not in self.doubt.get(key, ()):
                 ghosts.setdefault(key, set()).add(instance)
         if self.complete:
             self._judge(ghosts, {key for key in ghosts if key not in self.services})
