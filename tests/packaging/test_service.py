@@ -45,6 +45,14 @@ def test_systemd_calls_it_tight(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout.splitlines()[-1]
 
 
+def test_port_53_takes_the_two_lines_that_the_unit_names() -> None:
+    text = UNIT.read_text()
+    for name in ("AmbientCapabilities", "CapabilityBoundingSet"):
+        assert f"\n#{name}=CAP_NET_BIND_SERVICE\n" in text
+        given = re.findall(rf"^#?{name}=(.*)$", text, re.MULTILINE)
+        assert given[-1] == "CAP_NET_BIND_SERVICE", "an empty assignment after it would take it back"
+
+
 def test_its_command_line_is_one(capsys: pytest.CaptureFixture[str]) -> None:
     from waypost.cli import parser
 

@@ -113,3 +113,21 @@ async def test_a_stamp_that_is_lost_between_two_terms_is_claimed_past_the_former
         elector.win(1e6)
         await rig.settle()
         assert rig.target().stamps["me"].fence.epoch == 2  # a late write of the former term is refused
+
+
+@virtual_test
+async def test_where_the_stamp_was_lost_a_second_installation_fences_the_first(tmp_path: Path) -> None:
+    first, second = pair(tmp_path)
+    second.declare(registration("web", metadata={"mark": "2"}))
+    async with first.running():
+        await first.settle()
+        first.target().stamps.clear()
+        async with second.running():
+            await second.settle()
+            written = len(first.target().log)
+            first.declare(registration("web", metadata={"mark": "1"}))
+            await first.settle(60)
+            condition = first.engine.reconciler.targets["out"].condition
+            assert (condition.ok, condition.reason) == (False, "Fenced")
+            assert {record["metadata"]["mark"] for record in second.records().values()} == {"2"}
+            assert len(first.target().log) == written

@@ -53,8 +53,12 @@ def locked(folder: Path) -> Iterator[None]:
             who = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
             text = f"another waypost (process {who}) uses the state folder {folder}"
             raise CommandError(f"{text}: stop it, or choose another with --state-dir")
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        try:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        except OSError as error:
+            text = f"the state folder {folder} cannot be written: {error.strerror}"
+            raise CommandError(f"{text}; make room, or choose another with --state-dir") from None
         yield
     finally:
         os.close(descriptor)  # the lock goes with it, also when the process is killed

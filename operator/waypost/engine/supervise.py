@@ -186,9 +186,15 @@ class SinkRunner:
                 await self._pause(failed, self._clock.monotonic() - began, context)
 
     async def _serve_term(self, sink: Sink, context: Context, number: int) -> None:
-        if self._target.mode == "Apply":
-            self._target.fence = await self._claim(sink, context)
+        target = self._target
+        if target.mode == "Apply":
+            target.fence = await self._claim(sink, context)
         await self._observer.load(sink)
+        if target.fence is not None and target.fence.epoch == 1 and target.ledger.records:
+            # Records, and no stamp beside them: who wrote them may be alive, and of epoch 1 as well.
+            log.warning("sink=%s error='the stamp is lost: it is claimed past any other'", target.name)
+            target.fence = await sink.claim(context.environment, context.owner, int(self._clock.wall()))
+            await self._observer.load(sink)
         try:
             await self._session(sink, number)
         finally:
