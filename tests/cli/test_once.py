@@ -32,6 +32,15 @@ def test_valid_manifests_exit_0_and_problems_exit_1_with_file_and_line(waypost: 
     assert waypost("validate", "-f", str(waypost.folder / "none")).returncode == 1
 
 
+def test_a_name_that_leads_nowhere_is_a_problem(waypost: Command) -> None:
+    waypost.declare(["a"])
+    path = waypost.manifests / "all.yaml"
+    path.write_text(path.read_text().replace("sinkRef: {name: ", "sinkRef: {name: no-"))
+    done = waypost("validate", "-f", str(waypost.manifests))
+    assert done.returncode == 1, done.stdout
+    assert "there is no ServiceSink `no-" in done.stdout
+
+
 def test_plan_exits_2_with_something_to_do_0_with_nothing_and_changes_nothing(waypost: Command) -> None:
     waypost.declare(["a", "b"])
     where = ("-f", str(waypost.manifests), "--state-dir", str(waypost.state))

@@ -32,22 +32,28 @@ def add(verbs: Verbs) -> None:
 def _validate(options: argparse.Namespace) -> int:
     from waypost.cli.output import clean, lines, write_json
     from waypost.plugins import Plugins
-    from waypost.settings import read_once
+    from waypost.settings import read_once, unresolved
 
     settings = read_once(options.files, Plugins())
+    lost = [
+        f"ServiceRegistration {key}: {what}"
+        for key, r in settings.registrations.items()
+        for what in unresolved(settings, r)
+    ]
+    wrongs = len(settings.problems) + len(lost)
     counts = {
         "sources": len(settings.sources),
         "sinks": len(settings.sinks),
         "registrations": len(settings.registrations),
     }
     if options.output == "json":
-        write_json({"valid": not settings.problems, **counts, "problems": settings.problems})
+        write_json({"valid": not wrongs, **counts, "problems": settings.problems, "unresolved": lost})
     else:
-        lines(*(clean(problem) for problem in settings.problems))
+        lines(*(clean(problem) for problem in (*settings.problems, *lost)))
         told = ", ".join(_counted(count, what) for what, count in counts.items())
-        wrong = _counted(len(settings.problems), "problems")
-        lines(f"{wrong}; what is right: {told}" if settings.problems else f"all is well: {told}")
-    return FAILED if settings.problems else OK
+        wrong = _counted(wrongs, "problems")
+        lines(f"{wrong}; what is right: {told}" if wrongs else f"all is well: {told}")
+    return FAILED if wrongs else OK
 
 
 def _counted(count: int, what: str) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
 from waypost.model import PublicationKey, ServiceKey
+from waypost.settings import unresolved
 from waypost.settings.status import Condition, EntryStatus, RegistrationStatus, SourceStatus
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from waypost.engine.publish import Showing
     from waypost.engine.target import Target
     from waypost.model import Instance
-    from waypost.settings import ServiceRegistration
 
 __all__ = ["MOST_PROBLEMS", "is_stale", "standing"]
 
@@ -38,7 +38,7 @@ def standing(engine: Engine, key: str, now: float) -> RegistrationStatus | None:
         refused = Condition("Accepted", "False", "Invalid", _short(faults[0]))
         return RegistrationStatus(conditions=(refused,), problems=tuple(map(_short, faults[:MOST_PROBLEMS])))
     registration = compiled.registration
-    missing = _missing(engine, registration)
+    missing = unresolved(engine.settings, registration) if engine.settings is not None else []
     sources = _sources(engine, compiled, now)
     tally = _Problems()
     sinks = tuple(_entry(engine, compiled, entry, tally) for entry in compiled.entries)
@@ -69,21 +69,6 @@ def _faults(engine: Engine, key: str) -> list[str]:
         return []
     mine = [p for p in engine.settings.problems if p.kind == "ServiceRegistration" and p.name == key]
     return [str(problem) for problem in mine]
-
-
-def _missing(engine: Engine, registration: ServiceRegistration) -> list[str]:
-    """Say which sources and sinks it names that are not declared."""
-    settings = engine.settings
-    if settings is None:
-        return []
-    spec = registration.spec
-    named = [("sources", each.name, "ServiceSource", each.source_ref.name, settings.sources) for each in spec.sources]
-    named += [("sinks", each.name, "ServiceSink", each.sink_ref.name, settings.sinks) for each in spec.sinks]  # type: ignore[misc]
-    return [
-        f"{word} entry `{entry}`: there is no {kind} `{name}`; declare it or correct the name"
-        for word, entry, kind, name, declared in named
-        if name not in declared
-    ]
 
 
 def _panic(engine: Engine, key: str) -> Iterable[str]:

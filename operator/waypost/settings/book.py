@@ -10,7 +10,7 @@ import msgspec
 from waypost.settings.kinds import ServiceHold, ServiceSink, ServiceSource
 from waypost.settings.registration import ServiceRegistration
 
-__all__ = ["Feed", "Problem", "Settings"]
+__all__ = ["Feed", "Problem", "Settings", "unresolved"]
 
 
 class Problem(msgspec.Struct, frozen=True, order=True):
@@ -46,6 +46,20 @@ class Settings(msgspec.Struct, frozen=True):
     holds: Mapping[str, ServiceHold] = {}
     problems: tuple[Problem, ...] = ()
     complete: bool = False
+
+
+def unresolved(settings: Settings, registration: ServiceRegistration) -> list[str]:
+    """Say which sources and sinks a registration names that are not declared."""
+    spec = registration.spec
+    named: list[tuple[str, str, str, str, Mapping[str, object]]] = [
+        *(("sources", each.name, "ServiceSource", each.source_ref.name, settings.sources) for each in spec.sources),
+        *(("sinks", each.name, "ServiceSink", each.sink_ref.name, settings.sinks) for each in spec.sinks),
+    ]
+    return [
+        f"{word} entry `{entry}`: there is no {kind} `{name}`; declare it or correct the name"
+        for word, entry, kind, name, declared in named
+        if name not in declared
+    ]
 
 
 class Feed(Protocol):
