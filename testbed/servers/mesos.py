@@ -24,7 +24,7 @@ from testbed.web import request
 
 PROGRAMS = Path(__file__).parents[1] / "mesos" / "program"
 PYTHON = getattr(sys, "_base_executable", sys.executable)  # tasks outlive no environment, but do not need one either
-TASK_PORTS = 1000
+TASK_PORTS = 200
 
 
 def _command(program: str) -> list[str]:
@@ -98,7 +98,7 @@ class MesosMaster(Server):
 
 
 class MesosAgent(Server):
-    """An agent on an address of its own, with 1000 ports for tasks. `host` is that address."""
+    """An agent on an address of its own, with 200 ports for tasks. `host` is that address."""
 
     name: ClassVar[str] = "mesos-agent"
 
