@@ -38,3 +38,12 @@ def test_a_second_sink_with_few_of_the_records_ends_no_doubt() -> None:
     view.recall([(now.key, name) for name in names])
     view.recall([(now.key, name) for name in names[:3]])
     assert {view.absence(now.key, name) for name in names[:50]} == {Absence.DOUBTED}
+
+
+def test_what_a_service_listed_without_instances_had_is_gone_however_many_records_name() -> None:
+    names = [f"i{n:03}" for n in range(100)]
+    view = SourceView("mem", Loss(), lambda _key, _ids: None, lambda: 0.0)
+    now = service("web")
+    view.take({now.key: now}, (), ())
+    view.recall([(now.key, name) for name in names])
+    assert {view.absence(now.key, name) for name in names} == {Absence.FACT}

@@ -45,6 +45,7 @@ class Told:
         self._former = former  # of a manifest that was back so soon that the engine may not have missed it
         self.known: dict[Who, Known] = {}
         self.listed: set[ServiceKey] = set()
+        self.empty: set[ServiceKey] = set()  # listed without instances
         self.complete: float | None = None  # since when there was a complete view
         self.frozen: float | None = None  # since when its manifest says so
         self.forgotten: float | None = None  # when its manifest was deleted: should it be back, that counts no more
@@ -139,6 +140,7 @@ class Told:
                 known.said = now
             known.last, known.gone, known.believed, known.absent = instance, False, False, None
         self.listed.add(service.key)
+        (self.empty.discard if service.instances else self.empty.add)(service.key)
         return {who for who, known in self.known.items() if who[0] == service.key and who not in listed}
 
     def _fact_gone(self, gone: Iterable[Who]) -> None:
@@ -199,6 +201,7 @@ class Told:
     def recalled(self, records: Iterable[Who]) -> None:
         """Take what records name, as the engine has just found them: where no view has it, it is absent as of now."""
         ghosts = {who for who in records if self.known.setdefault(who, Known()).last is None}
+        self._fact_gone(who for who in ghosts if who[0] in self.empty & self.listed)
         ghosts = {who for who in ghosts if not self.known[who].gone}
         if self.complete is not None:
             here = {key for (key, _), known in self.known.items() if not (known.last is None or known.gone)}

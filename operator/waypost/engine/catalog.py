@@ -104,10 +104,7 @@ class SourceView:
             return Absence.UNKNOWN
         if instance in self.doubt.get(key, ()):
             return Absence.DOUBTED
-        listed_empty = known is not None and not known.instances
-        if listed_empty or (key, instance) in self._gone or (key, _ALL) in self._gone:
-            return Absence.FACT
-        return Absence.INFERRED
+        return Absence.FACT if self._stated(key, instance) else Absence.INFERRED
 
     def next_due(self) -> float | None:
         """Return when something doubted may be believed at the earliest.
@@ -209,12 +206,13 @@ class SourceView:
     def recall(self, records: Iterable[tuple[ServiceKey, str]]) -> None:
         """Learn from records which instances were there before this process began.
 
-        Their absence is judged as any other; what is doubted already stays so, however little this sink has of it.
+        Their absence is judged as any other; what is doubted already stays so, however little this sink has of it, and
+        what the source has said to be gone needs no judgement.
         """
         ghosts: dict[ServiceKey, set[str]] = {}
         for key, instance in records:
             known = self.services.get(key)
-            if (known is not None and instance in known.instances) or (key, instance) in self._gone:
+            if (known is not None and instance in known.instances) or self._stated(key, instance):
                 continue
             if not self.complete or instance not in self.doubt.get(key, ()):
                 ghosts.setdefault(key, set()).add(instance)
@@ -387,6 +385,12 @@ class SourceView:
                 self.draining[key, after.id] = self._now()
         else:
             self.draining.pop((key, after.id), None)
+
+    def _stated(self, key: ServiceKey, instance: str) -> bool:
+        """Say whether the source said that it is gone, itself or by listing its service without instances."""
+        known = self.services.get(key)
+        listed_empty = known is not None and not known.instances and key not in self.doubt
+        return listed_empty or (key, instance) in self._gone or (key, _ALL) in self._gone
 
     def _state_gone(self, key: ServiceKey, instance: str) -> None:
         self._gone[key, instance] = None
