@@ -174,7 +174,7 @@ PARTS = {
         _go("kwok", "kwok 0.7.0", 3.5, GoBuild({"kwok": "sigs.k8s.io/kwok/cmd/kwok"}, module=False, version="v0.7.0")),
     )
 }
-DEFAULT = ("etcd", "consul", "coredns", "mesos", "swarm", "image", "zookeeper", "bind", "knot", "witness")
+DEFAULT = ("etcd", "consul", "coredns", "kube", "mesos", "swarm", "image", "zookeeper", "bind", "knot", "witness")
 PACKAGED = {"bind": "named", "knot": "knotd"}  # what is no part of the cache, as Debian has it
 COMMANDS = {  # programs of the machine's own, and their Debian packages
     "busybox": "busybox-static",

@@ -16,11 +16,14 @@ from typing import Any, TypeVar
 import pytest
 
 from testbed.parts import MissingError, NotRootError, require
-from testbed.servers import Bind, Consul, Etcd, Knot, MesosCluster, SwarmCluster, ZooKeeper
+from testbed.servers import Bind, Consul, Etcd, Knot, Kubernetes, MesosCluster, SwarmCluster, ZooKeeper
 from testbed.tls import Authority
 
-ServerT = TypeVar("ServerT", Etcd, Consul, MesosCluster, SwarmCluster, ZooKeeper, Bind, Knot)
-FIXTURES = ("etcd", "consul", "mesos", "swarm", "zookeeper", "bind", "knot")
+ServerT = TypeVar("ServerT", Etcd, Consul, MesosCluster, SwarmCluster, ZooKeeper, Bind, Knot, Kubernetes)
+FIXTURES = {  # fixture → the parts it needs
+    **{name: (name,) for name in ("etcd", "consul", "mesos", "swarm", "zookeeper", "bind", "knot")},
+    "kubernetes": ("kube", "etcd"),
+}
 
 
 def need(name: str) -> None:
@@ -41,9 +44,9 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests that use a server's fixture, so that `-m "not server"` leaves them out."""
     for item in items:
-        for name in FIXTURES:
+        for name, parts in FIXTURES.items():
             if name in getattr(item, "fixturenames", ()):
-                item.add_marker(pytest.mark.server(name))
+                item.add_marker(pytest.mark.server(*parts))
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -118,3 +121,9 @@ def bind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bind]:
 def knot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Knot]:
     """A Knot DNS with one zone, shared."""
     yield from _running(Knot(tmp_path_factory.mktemp("knot")))
+
+
+@pytest.fixture(scope="session")
+def kubernetes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubernetes]:
+    """A Kubernetes control plane with its controllers and without nodes, shared; a test brings its own namespaces."""
+    yield from _running(Kubernetes(tmp_path_factory.mktemp("kubernetes")))

@@ -7,6 +7,7 @@ from testbed.servers.docker import Docker
 from testbed.servers.etcd import ROOT_PASSWORD, Etcd, EtcdCluster
 from testbed.servers.framework import Framework, Task
 from testbed.servers.knot import Knot
+from testbed.servers.kubernetes import KubeApiServer, KubeControllers, Kubernetes
 from testbed.servers.mesos import MesosAgent, MesosCluster, MesosMaster
 from testbed.servers.names import NameServer, dig
 from testbed.servers.swarm import SwarmCluster, SwarmNode
@@ -22,6 +23,9 @@ __all__ = [
     "EtcdCluster",
     "Framework",
     "Knot",
+    "KubeApiServer",
+    "KubeControllers",
+    "Kubernetes",
     "MesosAgent",
     "MesosCluster",
     "MesosMaster",

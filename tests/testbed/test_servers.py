@@ -12,7 +12,7 @@ import pytest
 
 from testbed import witness
 from testbed.process import NotReadyError, Server
-from testbed.servers import Consul, Etcd, EtcdCluster, MesosCluster
+from testbed.servers import Consul, Etcd, EtcdCluster, Kubernetes, MesosCluster
 from testbed.servers.framework import ENDED, HTTP_SERVER
 from testbed.tls import Authority
 from testbed.web import request
@@ -174,3 +174,19 @@ async def test_a_server_that_ends_at_once_says_why(tmp_path: Path) -> None:
 
     with pytest.raises(NotReadyError, match="this is why"):
         await Broken(tmp_path).start()
+
+
+@pytest.mark.server("kube", "etcd")
+async def test_kubernetes_has_controllers_roles_and_tokens_and_survives_the_death_of_its_api_server(
+    tmp_path: Path,
+) -> None:
+    async with Kubernetes(tmp_path) as cluster:
+        cluster.kubectl("create", "deployment", "web", "--image=web", "--replicas=2")
+        cluster.kubectl("wait", "--for=create", "replicaset", "--selector=app=web", "--timeout=60s")
+        token = await cluster.token("default", "default")
+        tenant = cluster.write_kubeconfig("tenant", token)
+        assert "Forbidden" in cluster.kubectl("get", "pods", kubeconfig=tenant, check=False).stderr
+        cluster.kubectl("create", "rolebinding", "v", "--clusterrole=view", "--serviceaccount=default:default")
+        await cluster.api.restart(kill=True)
+        assert "web" in cluster.kubectl("get", "deployments", "--output=name", kubeconfig=tenant).stdout
+    assert processes_below(tmp_path) == []
