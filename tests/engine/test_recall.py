@@ -47,3 +47,13 @@ def test_what_a_service_listed_without_instances_had_is_gone_however_many_record
     view.take({now.key: now}, (), ())
     view.recall([(now.key, name) for name in names])
     assert {view.absence(now.key, name) for name in names} == {Absence.FACT}
+
+
+def test_what_each_of_several_sinks_names_counts_together() -> None:
+    names = [f"i{n:03}" for n in range(12)]
+    view = SourceView("mem", Loss(), lambda _key, _ids: None, lambda: 0.0)
+    now, other = service("web", "here"), service("mail", "gone0", "gone1", "gone2")
+    view.take({now.key: now}, (), ())
+    view.recall([(other.key, instance.id) for instance in other.instances])
+    view.recall([(now.key, name) for name in names[:4]])  # with the whole service that is doubted: 7
+    assert {view.absence(now.key, name) for name in names[:4]} == {Absence.DOUBTED}

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.rig import Rig, registration, service
+from tests.rig import Rig, registration, service, sink
 from waypost.testing.memory import ScriptedElector
 from waypost.testing.virtual import virtual_test
 
@@ -131,3 +131,15 @@ async def test_where_the_stamp_was_lost_a_second_installation_fences_the_first(t
             assert (condition.ok, condition.reason) == (False, "Fenced")
             assert {record["metadata"]["mark"] for record in second.records().values()} == {"2"}
             assert len(first.target().log) == written
+
+
+@virtual_test
+async def test_a_sink_that_is_to_be_written_no_more_is_not_claimed_again(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.memory["mem"].set(service("web", "a"))
+    rig.declare(registration("web"))
+    async with rig.running():
+        await rig.settle()
+        rig.declare(sink(mode="DryRun"))
+        await rig.settle(60)
+        assert rig.target().stamps["me"].fence.epoch == 1

@@ -202,10 +202,11 @@ class Told:
         """Take what records name, as the engine has just found them: where no view has it, it is absent as of now."""
         ghosts = {who for who in records if self.known.setdefault(who, Known()).last is None}
         self._fact_gone(who for who in ghosts if who[0] in self.empty & self.listed)
-        ghosts = {who for who in ghosts if not self.known[who].gone}
+        ghosts = {who for who in ghosts if not self.known[who].gone and not self.known[who].believed}
+        doubted = {who for who, known in self.known.items() if known.absent and not known.gone and not known.believed}
         if self.complete is not None:
             here = {key for (key, _), known in self.known.items() if not (known.last is None or known.gone)}
-            self._lack(ghosts, self._few(ghosts), self.listed | here)
+            self._lack(ghosts, self._few(ghosts | doubted), self.listed | here)
 
     def _lack(self, missing: Iterable[Who], few: bool, listed: Container[ServiceKey]) -> None:
         """Take note of what is absent, and believe what is not many, but for a service that is absent as a whole."""

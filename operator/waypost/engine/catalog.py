@@ -217,7 +217,8 @@ class SourceView:
             if not self.complete or instance not in self.doubt.get(key, ()):
                 ghosts.setdefault(key, set()).add(instance)
         if self.complete:
-            self._judge(ghosts, {key for key in ghosts if key not in self.services})
+            doubted = sum(map(len, self.doubt.values()))
+            self._judge(ghosts, {key for key in ghosts if key not in self.services}, doubted)
         else:
             now = self._now()
             for key, ids in ghosts.items():
@@ -281,9 +282,14 @@ class SourceView:
     def _on_unknown(self, instance: Instance) -> bool:
         return bool(instance.node) and instance.node in self.unknown_nodes
 
-    def _judge(self, absent: Mapping[ServiceKey, set[str]], whole: Collection[ServiceKey]) -> None:
-        """Drop what a view lacks where that is little; doubt it where it is much, or a whole service."""
-        lost = sum(map(len, absent.values()))
+    def _judge(
+        self, absent: Mapping[ServiceKey, set[str]], whole: Collection[ServiceKey], doubted_before: int = 0
+    ) -> None:
+        """Drop what is absent where that, with what is doubted beside it, is little; doubt it where it is much.
+
+        Of `whole`, services of which nothing is left, everything is doubted.
+        """
+        lost = sum(map(len, absent.values())) + doubted_before
         much = lost > max(self.loss.minimum, (self.count + self._ghosts(absent)) * self.loss.max_percent // 100)
         now = self._now()
         for key, ids in absent.items():

@@ -187,10 +187,12 @@ class SinkRunner:
 
     async def _serve_term(self, sink: Sink, context: Context, number: int) -> None:
         target = self._target
-        if target.mode == "Apply":
+        writes = target.mode == "Apply"
+        if writes:
             target.fence = await self._claim(sink, context)
         await self._observer.load(sink)
-        if target.fence is not None and target.fence.epoch == 1 and target.ledger.records:
+        unstamped = target.fence is not None and target.fence.epoch == 1 and target.ledger.records
+        if writes and unstamped and self._leadership.leads():
             # Records, and no stamp beside them: who wrote them may be alive, and of epoch 1 as well.
             log.warning("sink=%s error='the stamp is lost: it is claimed past any other'", target.name)
             target.fence = await sink.claim(context.environment, context.owner, int(self._clock.wall()))
