@@ -217,8 +217,8 @@ class SourceView:
             if not self.complete or instance not in self.doubt.get(key, ()):
                 ghosts.setdefault(key, set()).add(instance)
         if self.complete:
-            doubted = sum(map(len, self.doubt.values()))
-            self._judge(ghosts, {key for key in ghosts if key not in self.services}, doubted)
+            before = sum(map(len, self.doubt.values()))
+            self._judge(ghosts, {key for key in ghosts if key not in self.services}, before)
         else:
             now = self._now()
             for key, ids in ghosts.items():
