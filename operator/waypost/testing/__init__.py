@@ -6,6 +6,7 @@
     memory                MemorySource, MemorySink, SharedTarget, ScriptedElector: whole adapters in memory, with faults
     conformance_source    SourceConformance: subclass it and get the tests that every source passes
     conformance_sink      SinkConformance: the same for sinks
+    conformance_elector   ElectorConformance: the same for electors; memory_elector has an election in memory
 
 The conformance suites need pytest; the rest needs nothing but Waypost.
 """
