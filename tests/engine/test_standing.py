@@ -129,7 +129,7 @@ async def test_a_name_that_another_registration_holds_is_a_conflict_of_the_later
         assert late.sinks[0].failed == 0
         assert conditions(late)["Conflicted"][0] == "True"
         assert any("default/web" in problem for problem in late.problems)
-        assert "Conflicted" not in conditions(stands(rig))
+        assert conditions(stands(rig))["Conflicted"] == ("True", "Contended")
         assert sink_report(engine).conflicting == 1
 
 

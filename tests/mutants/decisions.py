@@ -250,6 +250,49 @@ DECISIONS = (
         "if group not in self._waiting and hold is not None:",
         "a restart forgets a hold before anything was planned",
     ),
+    # --- names: who holds which
+    Decision(
+        "names",
+        "if keep and not all(map(self._shares, (registration, *keep))):",
+        "if keep and not self._shares(registration):",
+        "who says Shared comes under a name that another has for itself",
+    ),
+    Decision(
+        "names",
+        "if keep and not all(map(self._shares, (registration, *keep))):",
+        "if keep:",
+        "nobody can share a name",
+    ),
+    Decision(
+        "names",
+        "elif mine not in held and all(self._shares(each) is not False for each in (mine, *held)):",
+        "elif mine not in held and all(self._shares(each) for each in (mine, *held)):",
+        "a registration that is not known stops those that shared a name with it",
+    ),
+    Decision(
+        "names",
+        "held = [each for each in held if self._shares(each) is not False] or held[:1]",
+        "held = held[:1]",
+        "one that stops sharing has the name for itself",
+    ),
+    Decision(
+        "names",
+        "held += filter(self._shares, others)",
+        "pass",
+        "who begins to share lets nobody in",
+    ),
+    Decision(
+        "names",
+        "other.registration == mine or not (mine in held and other.registration in held)",
+        "True",
+        "a deletion waits for the writes of all that share a name",
+    ),
+    Decision(
+        "names",
+        "if other.registration != key.registration and other.service != key.service",
+        "if False",
+        "one that leaves a shared name is kept for what others could not write",
+    ),
     # --- batch: what goes next
     Decision(
         "batch",
@@ -277,7 +320,7 @@ DECISIONS = (
     ),
     Decision(
         "batch",
-        "if any(other in target.busy for other in sharing):",
+        "if any(other in target.busy for other in beside):",
         "if False:",
         "deletions under a shared name overtake the writes beside them",
     ),

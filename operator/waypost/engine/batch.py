@@ -196,11 +196,11 @@ class Batcher:
     def _removals(self, key: PublicationKey, steps: list[Step], room: Room) -> list[Item]:
         """Let deletions go when no write is outstanding beside them; keep as many back as writes were refused."""
         target = self._target
-        sharing = target.names.sharing(key)
-        if self._rest_may_write(key) or self._others_write(sharing):
+        if self._rest_may_write(key) or self._others_write(target.names.beside(key)):
             target.waiting.setdefault(key, set()).update(step.instance for step in steps)
             return []
-        beside = (key, *sharing)
+        sharing = target.names.sharing(key)
+        beside = (key, *target.names.heirs(key))
         refused = sum(not target.ledger.is_ready(p, i) for p in beside for i in target.failed.get(p, ()))
         missing = refused - sum(len(target.kept_back.get(p, ())) for p in beside)
         items: list[Item] = []
@@ -242,12 +242,12 @@ class Batcher:
         rest = self._target.dirty.get(key, _NONE)
         return rest is None or not rest.only_gone()
 
-    def _others_write(self, sharing: set[PublicationKey]) -> bool:
-        """Say whether any publication that shares a name has a write under way or waiting."""
+    def _others_write(self, beside: set[PublicationKey]) -> bool:
+        """Say whether any publication beside this one has a write under way or waiting."""
         target = self._target
-        if any(other in target.busy for other in sharing):
+        if any(other in target.busy for other in beside):
             return True
-        for other in sharing:
+        for other in beside:
             if other in target.dirty:
                 marked = target.dirty[other]
                 names = self._world.all_instances(other) if marked is None else marked

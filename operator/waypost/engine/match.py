@@ -85,7 +85,7 @@ class EntryRule:
 class Compiled:
     """A registration, compiled."""
 
-    __slots__ = ("deletes", "entries", "key", "min_ready", "registration", "sources")
+    __slots__ = ("deletes", "entries", "key", "min_ready", "registration", "shares", "sources")
 
     def __init__(self, registration: ServiceRegistration) -> None:
         self.registration = registration
@@ -93,6 +93,7 @@ class Compiled:
         self.sources = tuple(SourceRule(spec, registration) for spec in registration.spec.sources)
         self.entries = tuple(EntryRule(spec, registration) for spec in registration.spec.sinks)
         self.min_ready: int = registration.spec.min_ready_instances
+        self.shares: bool = registration.spec.sharing == "Shared"
         self.deletes = registration.spec.sync_policy == "Sync"
 
 

@@ -1,10 +1,11 @@
 """Who holds which name in one sink. Among registrations of one installation a name has one holder: who has it keeps it.
 
-Where the sink keeps namespaces apart, each has names of its own.
+Several hold it together where all of them say `sharing: Shared`. Where the sink keeps namespaces apart, each has names
+of its own.
 
 A name passes on only when its holder wants it no more, and as long as that cannot be known (its source has not been
 read, or what it publishes is refused) its records hold it. The holder's leftovers under it then wait for the new
-holder's writes (the writer asks `sharing`), so that a renamed registration never leaves a gap.
+holder's writes (the writer asks `beside`), so that a renamed registration never leaves a gap.
 """
 
 from __future__ import annotations
@@ -22,24 +23,27 @@ class Names:
     """The names of one sink. `above(name)` are the names that cannot stand together with it (see adapter.Sink).
 
     `keeps(key, name)` says whether the records that a publication has under a name stay though it does not want it now.
+    `shares(registration)` says whether a registration shares its names; None where it is not known.
     """
 
     def __init__(
         self,
         above: Callable[[str], Sequence[str]],
         keeps: Callable[[PublicationKey, str], bool] = lambda *_: False,
+        shares: Callable[[str], bool | None] = lambda _: False,
         *,
         namespaced: bool = False,
     ) -> None:
         """Begin with no name held."""
         self._above = above
         self._keeps = keeps
+        self._shares = shares
         self._namespaced = namespaced
         # Tuples where there is one member, as nearly everywhere: a set is five times as large.
         self.wanted: dict[PublicationKey, tuple[str, ...]] = {}
         self.left: dict[PublicationKey, tuple[str, ...]] = {}  # names of records whose publication may be gone
         self._under: dict[Place, tuple[PublicationKey] | set[PublicationKey]] = {}
-        self._holder: dict[Place, str] = {}
+        self._holder: dict[Place, str | tuple[str, ...]] = {}  # several only where they share it
         self._beneath: dict[Place, set[str]] = {}
 
     def want(self, key: PublicationKey, names: Iterable[str]) -> set[PublicationKey]:
@@ -68,16 +72,22 @@ class Names:
     def found(self, key: PublicationKey, name: str) -> None:
         """Take note that a record of the publication stands under a name.
 
-        Its registration has it, unless another already does.
+        Its registration has it, unless another already does. What stands side by side was shared, as far as nobody says
+        otherwise: a registration that is not known stops none of those that shared a name with it.
         """
-        if name:
-            place = self._place(name, key.registration)
-            if name not in (left := self.left.get(key, ())):
-                self.left[key] = (*left, name)
-                self._stand(key, name)
-                self._note(name, key.registration)
-            if place not in self._holder and self._blocked(name, key.registration) is None:
-                self._holder[place] = key.registration
+        if not name:
+            return
+        mine, place = key.registration, self._place(name, key.registration)
+        if name not in (left := self.left.get(key, ())):
+            self.left[key] = (*left, name)
+            self._stand(key, name)
+            self._note(name, mine)
+        held = self._held(place)
+        if not held:
+            if self._blocked(name, mine) is None:
+                self._hold(place, (mine,))
+        elif mine not in held and all(self._shares(each) is not False for each in (mine, *held)):
+            self._hold(place, (*held, mine))
 
     def emptied(self, key: PublicationKey) -> set[PublicationKey]:
         """Take note that no record of the publication is left.
@@ -90,37 +100,107 @@ class Names:
                 affected |= self._leave(key, name)
         return affected
 
+    def reshared(self, keys: Iterable[PublicationKey]) -> set[PublicationKey]:
+        """Take note that the registration of these publications shares its names now, or no longer does.
+
+        Return the publications whose standing may have changed.
+        """
+        affected: set[PublicationKey] = set()
+        for key in keys:
+            for name in {*self.wanted.get(key, ()), *self.left.get(key, ())}:
+                place = self._place(name, key.registration)
+                if held := self._claimants(name, place):
+                    self._hold(place, held)
+                affected.update(self._under.get(place, ()))
+        return affected
+
+    # --- questions
+
     def conflict(self, key: PublicationKey, name: str) -> str | None:
         """Say who stands in the way of a publication under a name; None where nobody does."""
-        if (holder := self._take(name, key.registration)) != key.registration:
-            return f"the name `{name}` is held by registration {holder}"
-        if (other := self._blocked(name, key.registration)) is None:
+        mine = key.registration
+        if mine not in (held := self._take(name, mine)):
+            return f"the name `{name}` is held by {_told(held)}{self._mixed(mine, held)}"
+        if (other := self._blocked(name, mine)) is None:
             return None
-        holds = self._holder[self._place(other, key.registration)]
+        holds = self._held(self._place(other, mine))
         return (
-            f"the names `{name}` and `{other}` cannot stand together in this sink, "
-            f"and registration {holds} holds `{other}`"
+            f"the names `{name}` and `{other}` cannot stand together in this sink, and {_told(holds)} holds `{other}`"
         )
+
+    def contenders(self, registration: str, name: str) -> list[str]:
+        """Return the registrations that want a name that this one holds, and do not get it."""
+        place = self._place(name, registration)
+        held = self._held(place)
+        if registration not in held:
+            return []
+        others = {key for key in self._under.get(place, ()) if key.registration not in held}
+        return sorted({key.registration for key in others if name in self.wanted.get(key, ())})
 
     def holds(self, key: PublicationKey, name: str) -> bool:
         """Say whether a publication wants a name, and its registration has it."""
-        return name in self.wanted.get(key, ()) and self._holder.get(self._place(name, key.registration)) == (
-            key.registration
-        )
+        return name in self.wanted.get(key, ()) and key.registration in self._held(self._place(name, key.registration))
 
     def sharing(self, key: PublicationKey) -> set[PublicationKey]:
         """Return the other publications that stand under a name of this one."""
+        return self._beside(key, lambda _other, _held: True)
+
+    def beside(self, key: PublicationKey) -> set[PublicationKey]:
+        """Return the other publications whose writes this one's deletions wait for.
+
+        Under a name that several registrations share, each of them goes its own way.
+        """
+        mine = key.registration
+        return self._beside(
+            key, lambda other, held: other.registration == mine or not (mine in held and other.registration in held)
+        )
+
+    def heirs(self, key: PublicationKey) -> set[PublicationKey]:
+        """Return those beside it of which a refused write keeps a record of this one in its place.
+
+        Under a name that is shared, what is left of a registration is missed only by who shows the same service: most
+        likely it is the same registration, renamed.
+        """
+        return self.beside(key) - {
+            other
+            for other in self._beside(
+                key, lambda other, held: other.registration in held and all(map(self._shares, held))
+            )
+            if other.registration != key.registration and other.service != key.service
+        }
+
+    # --- inside
+
+    def _beside(
+        self, key: PublicationKey, chosen: Callable[[PublicationKey, tuple[str, ...]], bool]
+    ) -> set[PublicationKey]:
         found: set[PublicationKey] = set()
         for names in (self.wanted.get(key, ()), self.left.get(key, ())):
             for name in names:
-                under = self._under.get(self._place(name, key.registration), ())
+                place = self._place(name, key.registration)
+                under = self._under.get(place, ())
                 if len(under) > 1:
-                    found.update(under)
+                    held = self._held(place)
+                    found.update(other for other in under if chosen(other, held))
         found.discard(key)
         return found
 
     def _place(self, name: str, registration: str) -> Place:
         return f"{registration.partition('/')[0]}/{name}" if self._namespaced else name
+
+    def _held(self, place: Place) -> tuple[str, ...]:
+        held = self._holder.get(place, ())
+        return (held,) if isinstance(held, str) else held
+
+    def _hold(self, place: Place, registrations: tuple[str, ...]) -> None:
+        self._holder[place] = registrations if len(registrations) > 1 else registrations[0]
+
+    def _mixed(self, mine: str, held: tuple[str, ...]) -> str:
+        """Say why a name is not shared where one side would share it; "" where neither would."""
+        would, theirs = self._shares(mine), all(map(self._shares, held))
+        if would and not theirs:
+            return ", which does not say `sharing: Shared`"
+        return ", which would share it; this one does not say `sharing: Shared`" if theirs and not would else ""
 
     def _stand(self, key: PublicationKey, name: str) -> None:
         place = self._place(name, key.registration)
@@ -132,15 +212,19 @@ class Names:
         elif key not in under:
             self._under[place] = {*under, key}
 
-    def _take(self, name: str, registration: str) -> str:
+    def _take(self, name: str, registration: str) -> tuple[str, ...]:
         """Let a registration that wants a name have it, unless another holds it; return who has it."""
-        holder = self._holder.get(self._place(name, registration))
-        if holder is not None and (holder == registration or self._claims(holder, name)):
-            return holder
+        place = self._place(name, registration)
+        held = self._held(place)
+        if registration in held:
+            return held
+        keep = tuple(each for each in held if self._claims(each, name))
+        if keep and not all(map(self._shares, (registration, *keep))):
+            return keep
         self._note(name, registration)
-        if holder is not None or self._blocked(name, registration) is None:
-            self._holder[self._place(name, registration)] = registration
-        return registration
+        if held or self._blocked(name, registration) is None:
+            self._hold(place, (*keep, registration))
+        return (*keep, registration)
 
     def _blocked(self, name: str, registration: str) -> str | None:
         """Return a name that is held and cannot stand together with this one."""
@@ -162,6 +246,22 @@ class Names:
             for key in self._under.get(self._place(name, registration), ())
         )
 
+    def _claimants(self, name: str, place: Place) -> tuple[str, ...]:
+        """Return who is to hold a name now: who held it and still claims it, else the first that wants it.
+
+        With them all others that share it. Where one of several that shared it says otherwise, it is the one that goes.
+        """
+        held = [each for each in self._held(place) if self._claims(each, name)]
+        if len(held) > 1:
+            held = [each for each in held if self._shares(each) is not False] or held[:1]
+        under = self._under.get(place, ())
+        others = sorted({k.registration for k in under if name in self.wanted.get(k, ())}.difference(held))
+        if not held and others:
+            held = [others.pop(0)]
+        if held and all(map(self._shares, held)):
+            held += filter(self._shares, others)
+        return tuple(held)
+
     def _note(self, name: str, registration: str) -> None:
         for other in self._above(name):
             self._beneath.setdefault(self._place(other, registration), set()).add(name)
@@ -175,11 +275,9 @@ class Names:
                 self._under[place] = under
             else:
                 self._under.pop(place, None)
-        holder = self._holder.get(place)
-        if holder is not None and not self._claims(holder, name):
-            claimants = sorted({other.registration for other in under if name in self.wanted.get(other, ())})
-            if claimants:
-                self._holder[place] = claimants[0]
+        if (held := self._held(place)) and not all(self._claims(each, name) for each in held):
+            if claimants := self._claimants(name, place):
+                self._hold(place, claimants)
             elif not under:
                 del self._holder[place]
         affected = set(under)
@@ -198,16 +296,22 @@ class Names:
     def reset(self, wanted: Iterable[tuple[PublicationKey, Collection[str]]]) -> None:
         """Begin anew, with what records hold.
 
-        Names go first to who has records under them, then in the registrations' order.
+        Names go first to who has records under them (of several to those that share, for only they can have come to
+        stand beside each other), then in the registrations' order.
         """
         left, self.left = self.left, {}
         self.wanted, self._under, self._holder, self._beneath = {}, {}, {}, {}
         want = {key: tuple(sorted(set(names))) for key, names in wanted}
-        for key, names in sorted(left.items(), key=lambda item: (item[0] not in want, item[0])):
-            for name in sorted(names):
+        for key in sorted(left, key=lambda key: (key not in want, self._shares(key.registration) is False, key)):
+            for name in sorted(left[key]):
                 self.found(key, name)
         self.wanted = {key: names for key, names in want.items() if names}  # all, before any is asked who holds
         for key in sorted(self.wanted):
             for name in sorted(self.wanted[key]):
                 self._stand(key, name)
                 self._take(name, key.registration)
+
+
+def _told(registrations: tuple[str, ...]) -> str:
+    more = f" and {len(registrations) - 3} more" if len(registrations) > 3 else ""
+    return f"registration{'s' if registrations[1:] else ''} {', '.join(registrations[:3])}{more}"

@@ -68,6 +68,7 @@ class Observer:
         target.names = Names(
             sink.above,
             lambda key, name: reconciler.keeps(target.name, key, name),
+            reconciler.shares,
             namespaced=getattr(sink, "namespaced", False),
         )
         target.failed.clear()

@@ -172,6 +172,11 @@ class Reconciler(World):
             return f"its entry names sink {sink}, which writes to the same place under the same ownerID"
         return ""
 
+    def shares(self, registration: str) -> bool | None:
+        """Say whether a registration shares its names; None where it is not known."""
+        compiled = self.matcher.compiled.get(registration)
+        return compiled.shares if compiled is not None else None
+
     def keeps(self, target: str, key: PublicationKey, name: str) -> bool:
         """Say whether records under a name stay though nothing asks for them now, because it may be wanted again.
 
@@ -273,7 +278,16 @@ class Reconciler(World):
         former = self.matcher.compiled.get(key)
         compiled = self.matcher.put(registration)
         self.deleted.discard(key)
+        if former is not None and former.shares != compiled.shares:
+            self._reshare(key)
         self._reconsider(former, compiled)
+
+    def _reshare(self, registration: str) -> None:
+        """Let who holds which name follow a registration's `sharing`."""
+        for target in self.targets.values():
+            keys = {key for name, key in self._by_registration.get(registration, ()) if name == target.name}
+            for other in target.names.reshared(keys | target.ledger.by_registration.get(registration, set())):
+                target.mark(other, None)
 
     def delete_registration(self, key: str) -> None:
         """Take a registration out: a person deleted it."""

@@ -42,10 +42,11 @@ def standing(engine: Engine, key: str, now: float) -> RegistrationStatus | None:
     sources = _sources(engine, compiled, now)
     tally = _Problems()
     sinks = tuple(_entry(engine, compiled, entry, tally) for entry in compiled.entries)
+    contended = sum(_contended(engine, compiled, entry, tally) for entry in compiled.entries)
     ready = sum(each.ready_instances for each in sources)
     return RegistrationStatus(
         observed_generation=registration.generation or 0,
-        conditions=tuple(_conditions(registration.generation or 0, faults, missing, sinks, ready)),
+        conditions=tuple(_conditions(registration.generation or 0, faults, missing, sinks, ready, contended)),
         services=sum(each.services for each in sources),
         instances=sum(each.instances for each in sources),
         ready_instances=ready,
@@ -83,7 +84,7 @@ def _panic(engine: Engine, key: str) -> Iterable[str]:
 
 
 def _conditions(
-    generation: int, faults: list[str], missing: list[str], sinks: tuple[EntryStatus, ...], ready: int
+    generation: int, faults: list[str], missing: list[str], sinks: tuple[EntryStatus, ...], ready: int, contended: int
 ) -> Iterable[Condition]:
     def condition(type_: str, no: str, message: str) -> Condition:
         status = "False" if no else "True"
@@ -103,10 +104,11 @@ def _conditions(
         yield condition("Ready", "" if ready else "NoReadyInstances", "" if ready else "no instance is ready")
     if held := sum(sink.held for sink in sinks):
         yield Condition("Held", "True", "Held", f"{held} changes wait for a person", generation)
-    if conflicting := sum(sink.conflicting for sink in sinks):
-        yield Condition(
-            "Conflicted", "True", "Conflicted", f"{conflicting} names or records are held by others", generation
-        )
+    conflicting = sum(sink.conflicting for sink in sinks)
+    if conflicting or contended:
+        told = [f"{conflicting} names or records are held by others"] if conflicting else []
+        told += [f"{contended} of its names are wanted by others, and not shared"] if contended else []
+        yield Condition("Conflicted", "True", "Conflicted" if conflicting else "Contended", "; ".join(told), generation)
 
 
 # --- what it finds
@@ -192,6 +194,29 @@ def _entry(engine: Engine, compiled: Compiled, entry: EntryRule, tally: _Problem
                 failed += 1
     reason = _reason(target, conflicting, failed, held, pending)
     return EntryStatus(entry.name, records, pending, failed, held, conflicting, not reason, _short(reason))
+
+
+def _contended(engine: Engine, compiled: Compiled, entry: EntryRule, tally: _Problems) -> int:
+    """Return how many of an entry's names other registrations want and do not get, and tell of each."""
+    target = engine.reconciler.targets.get(entry.sink)
+    if target is None:
+        return 0
+    places = [place for place in engine.reconciler.places(compiled.key) if place[0] == target.name]
+    names = {
+        name.name
+        for place in places
+        if place[1].entry == entry.name
+        for name in engine.reconciler.showings[place].publication.names
+    }
+    count = 0
+    for name in sorted(names):
+        if others := target.names.contenders(compiled.key, name):
+            count += 1
+            more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+            tally.add(
+                entry.name, "", f"the name `{name}` stays with it, though registration {others[0]}{more} wants it"
+            )
+    return count
 
 
 def _pending(engine: Engine, target: Target, key: PublicationKey, kept: Collection[str]) -> int:
