@@ -11,6 +11,7 @@ from yarl import URL
 from waypost.adapter import AdapterError, Changes, Context, PermanentError, Place, Snapshot
 from waypost.kit.addresses import base_url
 from waypost.kit.http import Stream
+from waypost.kit.pace import Pace
 from waypost.kit.problems import Problems
 from waypost.kit.reach import place_of
 from waypost.model import Service
@@ -20,7 +21,6 @@ from waypost_adapters.mesos.election import ensemble
 from waypost_adapters.mesos.events import TYPES, After, apply, decode
 from waypost_adapters.mesos.inventory import Inventory
 from waypost_adapters.mesos.master import Leader, Masters
-from waypost_adapters.mesos.pace import Pace
 from waypost_adapters.mesos.places import Listed, Places
 from waypost_adapters.mesos.recordio import Records
 from waypost_adapters.mesos.view import View

@@ -14,13 +14,17 @@ from yarl import URL
 from waypost.adapter import AdapterError
 from waypost.kit.addresses import place
 
-__all__ = ["Response", "Stream", "Unanswered", "why"]
+__all__ = ["Response", "Silent", "Stream", "Unanswered", "why"]
 
 T = TypeVar("T")
 
 
 class Unanswered(AdapterError):
     """The request was sent, at least in part, and no whole answer came: it may or may not have been done."""
+
+
+class Silent(Unanswered):
+    """Nothing more came for the idle time: the connection may be dead without a word."""
 
 
 class Response(msgspec.Struct, frozen=True):
@@ -59,7 +63,7 @@ class Stream:
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield what comes, in pieces of at most some 128 KiB; the total is not bounded.
 
-        Raises Unanswered when nothing came for the idle time, or when the connection was cut: what was yielded is
+        Raises Silent when nothing came for the idle time, Unanswered when the connection was cut: what was yielded is
         then incomplete. An answer without a length and not chunked ends where its connection does.
         """
         while True:
@@ -67,7 +71,7 @@ class Stream:
                 async with asyncio.timeout(self._idle):
                     chunk = await self._response.content.readany()
             except TimeoutError:
-                raise Unanswered(f"{self._place}: the answer stopped: nothing came for {self._idle:g} s") from None
+                raise Silent(f"{self._place}: the answer stopped: nothing came for {self._idle:g} s") from None
             except (aiohttp.ClientError, OSError) as error:
                 raise Unanswered(f"{self._place}: the answer was cut: {why(error)}") from None
             if not chunk:

@@ -1,0 +1,63 @@
+"""The JSON around objects: pages of a list, events of a watch. Objects stay as they came, for who decodes them."""
+
+from __future__ import annotations
+
+import msgspec
+
+from waypost.kit.kubernetes.errors import Status
+from waypost.kit.kubernetes.resource import Meta
+
+__all__ = ["HEAD", "PAGE", "STATUS", "VERSION", "event"]
+
+
+class ListMeta(msgspec.Struct, frozen=True, rename={"resource_version": "resourceVersion", "token": "continue"}):
+    """`token` leads to the next page; "" on the last."""
+
+    resource_version: str = ""
+    token: str = ""
+
+
+class Page(msgspec.Struct, frozen=True):
+    """A page of a list; an empty one may have null for its items."""
+
+    metadata: ListMeta
+    items: list[msgspec.Raw] | None = None
+
+
+class Version(msgspec.Struct, frozen=True):
+    """Of a list, only at which version it is."""
+
+    metadata: ListMeta
+
+
+class Head(msgspec.Struct, frozen=True):
+    """Of an object, only which it is."""
+
+    metadata: Meta
+
+
+class _Event(msgspec.Struct, frozen=True):
+    type: str
+    object: msgspec.Raw
+
+
+PAGE = msgspec.json.Decoder(Page)
+VERSION = msgspec.json.Decoder(Version)
+HEAD = msgspec.json.Decoder(Head)
+STATUS = msgspec.json.Decoder(Status)
+_EVENT = msgspec.json.Decoder(_Event)
+
+# The API server writes every event so. To look for the object's end again would cost a pass over it.
+_USUAL = {f'{{"type":"{kind}","object":'.encode(): kind for kind in ("ADDED", "MODIFIED", "DELETED")}
+
+
+def event(line: bytes) -> tuple[str, memoryview]:
+    """Return an event's type and its object's JSON. Raises msgspec.DecodeError.
+
+    A line that begins as the API server writes it is not parsed here: whether it is JSON shows when the object is.
+    """
+    for start, kind in _USUAL.items():
+        if line.startswith(start) and line.endswith(b"}"):
+            return kind, memoryview(line)[len(start) : -1]
+    found = _EVENT.decode(line)
+    return found.type, memoryview(found.object)
