@@ -161,8 +161,7 @@ def from_text(text: str, context: str | None = None) -> Access:
 
 def from_files(paths: str, context: str | None = None) -> Access:
     """Return the way in of one kubeconfig, or of several (parted as in $PATH) put together as kubectl does it."""
-    from kubernetes.config import ConfigException, kube_config  # noqa: PLC0415 - see the module's docstring
-
+    ConfigException, kube_config = _package()  # noqa: N806 - a class
     expanded = os.pathsep.join(str(Path(path).expanduser()) for path in paths.split(os.pathsep) if path)
     shown = f"kubeconfig {expanded}"
     try:
@@ -174,9 +173,17 @@ def from_files(paths: str, context: str | None = None) -> Access:
         raise PermanentError(f"{shown}: {type(error).__name__}: cannot be read as a kubeconfig") from None
 
 
-def _load(config: Any, context: str | None, shown: str) -> Access:
-    from kubernetes.config import ConfigException, kube_config  # noqa: PLC0415 - see the module's docstring
+def _package() -> tuple[type[Exception], Any]:
+    try:
+        from kubernetes.config import ConfigException, kube_config  # noqa: PLC0415 - see the module's docstring
+    except ImportError:
+        message = "to read a kubeconfig needs the package kubernetes: pip install 'waypost[kubernetes]'"
+        raise PermanentError(message) from None
+    return ConfigException, kube_config
 
+
+def _load(config: Any, context: str | None, shown: str) -> Access:
+    ConfigException, kube_config = _package()  # noqa: N806 - a class
     with tempfile.TemporaryDirectory(prefix="waypost-") as folder:  # mode 0700; the loader leaves keys in it
         try:
             loader = kube_config.KubeConfigLoader(
@@ -230,9 +237,12 @@ def _text(path: str | None, shown: str) -> str | None:
     if path is None:
         return None
     try:
-        return Path(path).read_text("ascii")
+        text = Path(path).read_text("ascii")
     except (OSError, UnicodeDecodeError):
-        raise PermanentError(f"{shown}: a certificate or key it names cannot be read") from None
+        text = ""
+    if not text.strip():
+        raise PermanentError(f"{shown}: a certificate or key in it cannot be read, or is empty")
+    return text
 
 
 def _until(expiry: datetime | str | None) -> float | None:
