@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from tests.simulation.model import Shown, shown
+from tests.simulation.model import Publication, Shown, publication_of, shown
 
 if TYPE_CHECKING:
     from tests.simulation.judge import Judge
@@ -28,6 +29,7 @@ class Budget:
         self._judge = judge
         self._target = target
         self._shown: dict[tuple[Place, str], set[str]] = {}
+        self._publications: dict[str, Publication] = {}  # of each key with a ready record
         self._changes: dict[Place, list[tuple[float, int]]] = {}
         self._approved = 0
         self._anew: list[float] = []  # when a budget was begun anew
@@ -47,16 +49,25 @@ class Budget:
                 self._check(key)
         if after is not None:
             self._count(key, after, ready=True)
+            self._publications[key] = publication_of(after)
+        else:
+            self._publications.pop(key, None)
 
     def recount(self) -> None:
-        """Count anew what is there: it came by no write of ours, and what came so may go without being a loss."""
-        before = {place: sum(delta for _, delta in changes) for place, changes in self._changes.items()}
+        """Count anew what is there: it came by no write of ours, and what came so may go without being a loss.
+
+        What a publication gained may go, though the service had as many before, of a registration whose records
+        were lost by the same.
+        """
+        before = Counter(self._publications.values())
         self._shown.clear()
         self._changes.clear()
+        self._publications.clear()
         for key, content in sorted(self._target.records.items()):
             if (record := _ready(content)) is not None:
-                place = _place(record)
-                had = sum(delta for _, delta in self._changes.get(place, ())) < before.get(place, 0)
+                publication = self._publications[key] = publication_of(record)
+                had = before[publication] > 0
+                before[publication] -= had
                 self._count(key, record, ready=True, at=0.0 if had else None)
 
     def _count(self, key: str, record: Shown, *, ready: bool, at: float | None = None) -> None:

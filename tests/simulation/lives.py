@@ -107,10 +107,17 @@ class Life:
         if settings is not self._settings:
             self._settings = settings
             for name, told in self.told.items():
-                told.declare(self.world.manifests.now.get(f"source/{name}", GONE))
+                self._declare(name, told)
             self.engine.put(settings)
         if (wake := self.feed.wake) is not None:
             self._wake = asyncio.get_running_loop().call_later(max(0.02, wake - now), self.look)
+
+    def _declare(self, name: str, told: Told) -> None:
+        """Let it be known what a source's manifest says; one that is gone from a set not whole stays."""
+        manifests = self.world.manifests
+        form = manifests.now.get(f"source/{name}", GONE)
+        if form != GONE or manifests.deleted(f"source/{name}", 0.0):
+            told.declare(form)
 
     @asynccontextmanager
     async def _open_source(self, _config: Any, context: Any) -> AsyncIterator[Any]:

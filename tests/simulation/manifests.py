@@ -34,6 +34,7 @@ ENVIRONMENT = "test"
 BROKEN: Literal["broken"] = "broken"
 GONE: Literal["gone"] = "gone"
 DELETED_AFTER = 2.0  # seconds that a document must be absent from files that can all be read
+UNREAD_WITHIN = 0.2  # seconds for which a file must be still before what it says is taken
 SEEN_AFTER = 6.0  # seconds for which a document must be there to be in force in every engine
 
 State = Any  # a spec's form, or BROKEN, or GONE
@@ -58,6 +59,7 @@ class Manifests:
         """Write a document, break it, or delete it."""
         if self.now.get(name, GONE) == form:
             return
+        before = list(self.now.values())
         if form == GONE:
             self.now.pop(name, None)
         else:
@@ -65,11 +67,18 @@ class Manifests:
         self.history.setdefault(name, []).append((self._now(), form))
         whole = BROKEN not in self.now.values() and bool(self.now)
         if whole != self.is_whole:
-            self.whole.append((self._now(), whole))
+            self._turned(whole, unseen=BROKEN in before and self.folder is not None)
         if form not in (BROKEN, GONE):
             self.bodies[name] = _body(name, form)
         if self.folder is not None:
             self._write(self.folder / f"{name.replace('/', '-')}.yaml", name, form)
+
+    def _turned(self, whole: bool, *, unseen: bool) -> None:
+        """Take note of whether all can be read now; `unseen`: what could not was only half-written, if not for long."""
+        if whole and unseen and self._now() - self.whole[-1][0] < UNREAD_WITHIN:
+            self.whole.pop()  # nobody has tried to read it
+        else:
+            self.whole.append((self._now(), whole))
 
     def _write(self, path: Path, name: str, form: State) -> None:
         if form == GONE:

@@ -198,13 +198,15 @@ class Sends:
             if (record := shown(content)) is not None
         ):
             return
-        since = self._judge.world.now() - self._judge.writes.last(target, key)
+        last = self._judge.writes.last(target, key)
+        since = self._judge.world.now() - last
         forms = self._judge.world.manifests.forms(f"registration/{old.registration}", max(since, self._seconds()))
         service = service_key(old.service)
         told = life.told.get(service.source)
         if (
             told is not None
             and told.is_ready((service, old.instance), 1.0)
+            and not told.was_away(service, last)
             and all(isinstance(form, Registered) and not _unwanted(form, target.name, old) for form in forms)
         ):
             self._judge.broken(1, f"{key} in {target.name} was taken from {old.registration} by {new.registration}")

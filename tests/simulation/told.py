@@ -46,6 +46,7 @@ class Told:
         self.known: dict[Who, Known] = {}
         self.listed: set[ServiceKey] = set()
         self.empty: set[ServiceKey] = set()  # listed without instances
+        self._back: dict[ServiceKey, float] = {}  # when it was listed again, of which nothing was left
         self.complete: float | None = None  # since when there was a complete view
         self.frozen: float | None = None  # since when its manifest says so
         self.forgotten: float | None = None  # when its manifest was deleted: should it be back, that counts no more
@@ -93,6 +94,11 @@ class Told:
             and self._now() - known.since >= ago
         )
 
+    def was_away(self, key: ServiceKey, since: float) -> bool:
+        """Say whether a service is back that, at any time from `since` on, was gone as a whole: nobody had its name."""
+        former = self._former is not None and self._former.was_away(key, since)
+        return former or self._back.get(key, -1.0) >= since
+
     @property
     def heard(self) -> bool:
         """Whether what is said counts: what a frozen source's watch says that does not end, does not."""
@@ -127,6 +133,9 @@ class Told:
     def _list(self, service: Service) -> set[Who]:
         """Take what is said of a service; return those of it that were known and are not said."""
         now = self._now()
+        mine = [known for who, known in self.known.items() if who[0] == service.key]
+        if mine and service.key not in self.listed and all(map(self._goes, mine)):
+            self._back[service.key] = now
         listed = set()
         for instance in service.instances:
             who = (service.key, instance.id)
