@@ -67,12 +67,16 @@ class Sends:
         now = self._judge.world.now()
         if life.elector is not None and not life.elector.leads(now):
             self._judge.broken(5, f"replica {life.place} wrote to {target.name} without a lease")
+        self.may_touch(target, "written to")
+
+    def may_touch(self, target: SimTarget, how: str) -> None:
+        """Judge that something is done to a target, by what its manifest says now and said just before."""
         modes = [
             form.get("mode", "Apply") if isinstance(form, dict) else "Apply"
             for form in self._forms(f"sink/{target.name}")
         ]
         if modes and "Apply" not in modes:
-            self._judge.broken(12, f"{target.name} was written to, though its manifest says {modes[0]}")
+            self._judge.broken(12, f"{target.name} was {how}, though its manifest says {modes[0]}")
 
     def _forms(self, name: str) -> list[object]:
         return self._judge.world.manifests.forms(name, self._seconds())

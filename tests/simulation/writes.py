@@ -80,6 +80,7 @@ class Writes:
 
     def claims(self, target: SimTarget, life: Life) -> None:
         """Judge a claim as it is sent."""
+        self._judge.sends.may_touch(target, "claimed")
         now = self._judge.world.now()
         term = life.elector.number if life.elector is not None else 1
         if life.fenced.get(target.name) == term:
