@@ -71,7 +71,7 @@ def test_the_default_state_folder_belongs_to_the_manifests_and_is_private(waypos
     waypost.declare(["a"])
     home = Path(waypost.environ["XDG_STATE_HOME"]) / "waypost"
     done = waypost("run", "-f", str(waypost.manifests), "--admin", "nonsense")
-    assert done.returncode == 1
+    assert done.returncode == 64
     assert "nonsense" in done.stderr
     (folder,) = home.iterdir()
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700

@@ -208,3 +208,12 @@ def test_names_of_pairs_are_the_same_in_every_process_and_different_for_each() -
     assert len(names) == 6
     assert pair_hash((WEB, "a"), removal=True) == "c97646e79b56cd2d"
     assert pair_hash((WEB, "\ud83d"), removal=True), "half a surrogate pair is no reason to fail"
+
+
+def test_a_hold_that_cannot_be_read_is_told_and_left_where_it_is(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (broken := tmp_path / "out-1.json").write_text('{"name": "out-1", ')
+    assert Holds(tmp_path, lambda: 0.0).holds == {}
+    assert "out-1.json" in caplog.text
+    assert broken.exists()

@@ -73,8 +73,9 @@ class Server:
             headers["Content-Type"] = "application/json"
             if self._token_file is None:
                 raise CommandError(
-                    "this verb needs the server's token: give --token-file FILE, or --state-dir DIR of the server"
-                    " (the token is its admin.token)"
+                    "no server of this user was found here, and this verb needs a server's token: start one with"
+                    " `waypost run -f PATH`, or give --state-dir DIR of the server, or --server URL and --token-file"
+                    " FILE (the token is admin.token in its state folder)"
                 )
         connection = _connection(self._parts, SECONDS + wait)
         try:

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from waypost import __version__
-from waypost.adapter import AdapterError
+from waypost.adapter import AdapterError, PermanentError
 from waypost.cli import state
-from waypost.cli.exits import FAILED, CommandError
+from waypost.cli.exits import FAILED, USAGE, CommandError
 from waypost.cli.notify import notify
 from waypost.engine.engine import Engine
 from waypost.kit.clock import LoopClock
@@ -92,7 +92,8 @@ class _Process:
         except (AdapterError, ExceptionGroup) as error:
             if isinstance(first := _first(error), AdapterError):  # as where the admin port is taken
                 told = str(first).removesuffix(". Tried again").replace("`listen`", "--admin")
-                raise CommandError(f"the admin address: {told}") from None
+                status = USAGE if isinstance(first, PermanentError) else FAILED
+                raise CommandError(f"the admin address: {told}", status) from None
             log.exception("error='a bug of its own ended it; nothing was deregistered'")
             raise CommandError("an error of its own ended it: see the log, and report it") from None
         log.info("ended deregistered=0")

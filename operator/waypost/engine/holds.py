@@ -87,7 +87,9 @@ class Holds:
         for path in sorted(folder.glob("*.json")):
             try:
                 hold = msgspec.json.decode(path.read_bytes(), type=Hold)
-            except (msgspec.MsgspecError, OSError):
+            except (msgspec.MsgspecError, OSError) as error:
+                told = f"it cannot be read, and no decision in it counts ({error}); what waits is held anew"
+                log.warning("hold=%s error=%r", path.name, told)
                 continue
             self.holds[hold.name] = hold
             if not hold.decision:
