@@ -60,7 +60,7 @@ class KubeApiServer(Server):
         for path in (self.account_key, self._tokens):
             path.touch(mode=0o600)
         plain = serialization.NoEncryption()
-        pem, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+        pem, form = serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL
         self.account_key.write_bytes(ec.generate_private_key(ec.SECP256R1()).private_bytes(pem, form, plain))
         self._tokens.write_text(f"{self.admin},admin,admin,system:masters\n")
 
