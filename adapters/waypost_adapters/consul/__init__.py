@@ -1,5 +1,6 @@
-"""The sink `consul`: keeps services in Consul's catalog, on nodes of its own. See README.md beside this file."""
+"""The sink `consul`: keeps services in Consul's catalog, on nodes of its own; and the elector. See README.md here."""
 
+from waypost_adapters.consul.elector import ELECTOR
 from waypost_adapters.consul.sink import SINK
 
-__all__ = ["SINK"]
+__all__ = ["ELECTOR", "SINK"]

@@ -57,6 +57,14 @@ class Client:
             raise PermanentError(f"{response.place}: the token may not read all of {path}; {POLICY}")
         return None if missing else response
 
+    async def put(self, path: str, body: bytes | None = None) -> Response | None:
+        """Have something done that may be done twice; None for 404. Raises AdapterError where it may not be done."""
+        headers = {"Content-Type": "application/json"}
+        response = await self._http.request("PUT", path, params=self._params, body=body, headers=headers)
+        if response.status not in {200, 404}:
+            raise _refusal(response)
+        return None if response.status == 404 else response
+
     async def transact(self, body: bytes) -> Transaction:
         """Return what a transaction came to; `errors` where it was rolled back."""
         headers = {"Content-Type": "application/json"}

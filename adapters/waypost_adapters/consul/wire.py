@@ -19,12 +19,16 @@ __all__ = [
     "Weights",
     "check_id",
     "check_index",
+    "check_session",
     "content_of",
     "create_node",
+    "delete_key",
     "get",
+    "lock_key",
     "put_key",
     "remove",
     "remove_key",
+    "set_key",
     "transaction",
     "write",
 ]
@@ -172,6 +176,28 @@ def check_index(key: str, index: int) -> bytes:
 def remove_key(key: str, index: int) -> bytes:
     """Delete a key where it is as it was read."""
     return b'{"KV":{"Verb":"delete-cas","Key":%b,"Index":%d}}' % (_encode(key), index)
+
+
+def lock_key(key: str, value: bytes, session: str) -> bytes:
+    """Set a key and lock it by a session, where no other session has locked it."""
+    encoded = binascii.b2a_base64(value, newline=False)
+    return b'{"KV":{"Verb":"lock","Key":%b,"Value":"%b","Session":%b}}' % (_encode(key), encoded, _encode(session))
+
+
+def check_session(key: str, session: str) -> bytes:
+    """Let the transaction pass only while that session has locked the key."""
+    return b'{"KV":{"Verb":"check-session","Key":%b,"Session":%b}}' % (_encode(key), _encode(session))
+
+
+def set_key(key: str, value: bytes) -> bytes:
+    """Set a key, whatever it was."""
+    encoded = binascii.b2a_base64(value, newline=False)
+    return b'{"KV":{"Verb":"set","Key":%b,"Value":"%b"}}' % (_encode(key), encoded)
+
+
+def delete_key(key: str) -> bytes:
+    """Delete a key, whatever it was; one that is absent too."""
+    return b'{"KV":{"Verb":"delete","Key":%b}}' % _encode(key)
 
 
 def put_key(key: str, value: bytes, index: int) -> bytes:

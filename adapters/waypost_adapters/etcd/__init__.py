@@ -1,4 +1,4 @@
-"""The sink `etcd`: records under one prefix, each write fenced and owned in the transaction that makes it."""
+"""The sink `etcd`: records under one prefix, each write fenced and owned in its transaction. The elector `etcd`."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from waypost.adapter import AdapterType, Context, PermanentError, Sink
+from waypost.adapter import AdapterType, Context, Elector, PermanentError, Sink
 from waypost.kit import dnsnames
 from waypost.kit.etcd.endpoint import endpoints
 
-__all__ = ["SINK", "EtcdConfig", "Tls"]
+__all__ = ["ELECTOR", "SINK", "ElectorConfig", "EtcdConfig", "Tls"]
 
 CREDENTIALS = ("username", "password", "ca", "clientCert", "clientKey")
 
@@ -44,12 +44,7 @@ class EtcdConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename
                 raise ValueError(f"zone: {error}; layout `skydns` needs CoreDNS' zone, as prod.example.com") from None
         elif self.zone:
             raise ValueError("zone: is for layout `skydns` only")
-        if self.place.endswith("\n") or {".", ".."}.intersection(self.place.split("/")):
-            raise ValueError("`prefix` has a part `.` or `..`, or ends with a line break; expected such as /waypost")
-        try:
-            endpoints(self.endpoints)
-        except PermanentError as error:
-            raise ValueError(str(error)) from None
+        _usable(self.place, self.endpoints)
 
     @property
     def place(self) -> str:
@@ -59,19 +54,59 @@ class EtcdConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename
         return "/skydns" if self.layout == "skydns" else "/waypost"
 
 
+class ElectorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """The `config` of an elector of type etcd."""
+
+    endpoints: Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=32)]
+    election: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*\z", max_length=64)]
+    prefix: Prefix = "/waypost-election"
+    ttl_seconds: Annotated[int, msgspec.Meta(ge=2, le=300)] = 15
+    tls: Tls = Tls()
+
+    def __post_init__(self) -> None:
+        """Refuse what the types cannot: the URLs' form."""
+        _usable(self.prefix, self.endpoints)
+
+
+def _usable(prefix: str, urls: tuple[str, ...]) -> None:
+    if prefix.endswith("\n") or {".", ".."}.intersection(prefix.split("/")):
+        raise ValueError("`prefix` has a part `.` or `..`, or ends with a line break; expected such as /waypost")
+    try:
+        endpoints(urls)
+    except PermanentError as error:
+        raise ValueError(str(error)) from None
+
+
 @asynccontextmanager
 async def open_sink(config: EtcdConfig, context: Context) -> AsyncIterator[Sink]:
     """Open the sink; connects when it is first used. Raises PermanentError where the extra is not installed."""
     try:
         from waypost_adapters.etcd.sink import EtcdSink  # noqa: PLC0415 - gRPC is loaded by those who use etcd only
     except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] not in {"grpc", "google"}:
-            raise
-        raise PermanentError(
-            f"the sink type `etcd` needs grpcio and protobuf; `{error.name}` is missing: pip install 'waypost[etcd]'"
-        ) from None
+        raise _missing(error, "sink") from None
     async with EtcdSink.opened(config, context) as sink:
         yield sink
 
 
+@asynccontextmanager
+async def open_elector(config: ElectorConfig, context: Context) -> AsyncIterator[Elector]:
+    """Open the elector; connects when it is first used. Raises PermanentError where the extra is not installed."""
+    try:
+        from waypost_adapters.etcd.elector import EtcdElector  # noqa: PLC0415 - as above
+    except ModuleNotFoundError as error:
+        raise _missing(error, "elector") from None
+    async with EtcdElector.opened(config, context) as elector:
+        yield elector
+
+
+def _missing(error: ModuleNotFoundError, what: str) -> Exception:
+    """Say which extra is missing; what is missing for another reason is a bug, and stays as it is."""
+    if (error.name or "").split(".")[0] not in {"grpc", "google"}:
+        return error
+    return PermanentError(
+        f"the {what} type `etcd` needs grpcio and protobuf; `{error.name}` is missing: pip install 'waypost[etcd]'"
+    )
+
+
 SINK: AdapterType[Sink] = AdapterType("etcd", EtcdConfig, open_sink, credentials=CREDENTIALS)
+ELECTOR: AdapterType[Elector] = AdapterType("etcd", ElectorConfig, open_elector, credentials=CREDENTIALS)

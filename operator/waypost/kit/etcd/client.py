@@ -45,6 +45,19 @@ class Link:
         self.watch = channel.stream_stream(
             "/etcdserverpb.Watch/Watch", rpc.WatchRequest.SerializeToString, rpc.WatchResponse.FromString
         )
+        self.grant = unary(
+            "/etcdserverpb.Lease/LeaseGrant", rpc.LeaseGrantRequest.SerializeToString, rpc.LeaseGrantResponse.FromString
+        )
+        self.revoke = unary(
+            "/etcdserverpb.Lease/LeaseRevoke",
+            rpc.LeaseRevokeRequest.SerializeToString,
+            rpc.LeaseRevokeResponse.FromString,
+        )
+        self._keep_alive = channel.stream_stream(
+            "/etcdserverpb.Lease/LeaseKeepAlive",
+            rpc.LeaseKeepAliveRequest.SerializeToString,
+            rpc.LeaseKeepAliveResponse.FromString,
+        )
         self._status = unary(
             "/etcdserverpb.Maintenance/Status", rpc.StatusRequest.SerializeToString, rpc.StatusResponse.FromString
         )
@@ -60,6 +73,23 @@ class Link:
             return await call(request, timeout=seconds, metadata=self.metadata)
         except grpc.aio.AioRpcError as error:
             raise fault(error.code(), error.details(), self.endpoint.url) from None
+
+    async def keep_alive(self, lease: int, seconds: float) -> rpc.LeaseKeepAliveResponse:
+        """Prolong a lease: the call is a stream in etcd, of which one question and one answer are used."""
+        call: Any = self._keep_alive(timeout=seconds, metadata=self.metadata)
+        try:
+            await call.write(rpc.LeaseKeepAliveRequest(ID=lease))
+            answer = await call.read()
+            if answer is grpc.aio.EOF:
+                raise fault(await call.code(), await call.details(), self.endpoint.url)
+        except asyncio.InvalidStateError:  # it has ended already
+            raise fault(await call.code(), await call.details(), self.endpoint.url) from None
+        except grpc.aio.AioRpcError as error:
+            raise fault(error.code(), error.details(), self.endpoint.url) from None
+        finally:
+            call.cancel()
+        prolonged: rpc.LeaseKeepAliveResponse = answer
+        return prolonged
 
     async def greet(self, connect_seconds: float, seconds: float) -> None:
         """Connect, and see that the member can serve; then authenticate where a user is given."""
@@ -153,6 +183,36 @@ class Client:
             return answer
 
         return await self._ask(ask, (Unreached,))
+
+    async def grant(self, seconds: int) -> rpc.LeaseGrantResponse:
+        """Make a lease, at another member where one fails; one whose answer was lost runs out by itself."""
+
+        async def ask(link: Link) -> rpc.LeaseGrantResponse:
+            request = rpc.LeaseGrantRequest(TTL=seconds)
+            answer: rpc.LeaseGrantResponse = await link.ask(link.grant, request, self.call_seconds)
+            return answer
+
+        return await self._ask(ask, (Unreached, Uncertain))
+
+    async def keep_alive(self, lease: int) -> int:
+        """Prolong a lease to its whole length, at another member where one fails; return its seconds, 0 where gone."""
+
+        async def ask(link: Link) -> int:
+            return int((await link.keep_alive(lease, self.call_seconds)).TTL)
+
+        return await self._ask(ask, (Unreached, Uncertain))
+
+    async def revoke(self, lease: int) -> None:
+        """End a lease, and with it the keys it holds; one that is gone is no error."""
+
+        async def ask(link: Link) -> None:
+            try:
+                await link.ask(link.revoke, rpc.LeaseRevokeRequest(ID=lease), self.call_seconds)
+            except AdapterError as error:
+                if "lease not found" not in str(error):
+                    raise
+
+        await self._ask(ask, (Unreached, Uncertain))
 
     @asynccontextmanager
     async def link(self) -> AsyncIterator[Link]:

@@ -71,7 +71,7 @@ class _Stream:
     """One call of Watch.
 
     gRPC cancels a call whose read is cancelled, and leaves a task of its own for a while. So no read is cancelled,
-    and at the end the member is asked to end the stream.
+    and at the end the member is asked to end the watch, which is answered; to the end of what is sent, it says nothing.
     """
 
     def __init__(self, link: Link) -> None:
@@ -108,8 +108,8 @@ class _Stream:
         """End the call, in a second at most."""
         try:
             async with asyncio.timeout(END_SECONDS):
-                await self.call.done_writing()
-                while await self._next() is not grpc.aio.EOF:
+                await self.call.write(rpc.WatchRequest(cancel_request=rpc.WatchCancelRequest()))
+                while (answer := await self._next()) is not grpc.aio.EOF and not answer.canceled:
                     pass
         except (TimeoutError, grpc.aio.AioRpcError, asyncio.InvalidStateError):
             pass  # it has ended already, or does not answer

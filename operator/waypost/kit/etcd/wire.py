@@ -91,9 +91,11 @@ def unchanged_since(key: bytes, end: bytes, revision: int) -> bytes:
 # --- operations, in the list for when all compares hold -------------------------------------------
 
 
-def put(key: bytes, value: bytes) -> bytes:
-    """Operation: write."""
+def put(key: bytes, value: bytes, lease: int = 0) -> bytes:
+    """Operation: write; with a lease the key goes when that ends."""
     body = b"\x0a" + _size(len(key)) + key + b"\x12" + _size(len(value)) + value
+    if lease:
+        body += b"\x18" + _varint(lease)
     size = _size(len(body))
     return b"\x12" + _size(len(body) + len(size) + 1) + b"\x12" + size + body
 
