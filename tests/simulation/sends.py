@@ -149,12 +149,13 @@ class Sends:
             self._judge.broken(7, f"{key} was deleted from {target.name} beside a write of {publication} that may fail")
         told = life.told.get(service_key(old.service).source)
         who = (service_key(old.service), old.instance)
-        instance = told.may_show(who) if told is not None else None
-        if told is None or instance is None or instance.readiness != "draining" or self._asked(target, life, old):
+        found = told.may_show(who) if told is not None else None
+        if found is None or found[0].readiness != "draining" or self._asked(target, life, old):
             return
+        _, known = found
         forms = [form for form in self._forms(f"registration/{old.registration}") if isinstance(form, Registered)]
-        since = self._judge.world.now() - told.known[who].said
-        draining = told.known[who].absent is None and since < min((f.drain_seconds for f in forms), default=0) - 0.1
+        since = self._judge.world.now() - known.said
+        draining = known.absent is None and since < min((f.drain_seconds for f in forms), default=0) - 0.1
         if draining and not self._approved(old):
             self._judge.broken(7, f"{key} is draining and was deleted from {target.name} while it was ready")
 
@@ -166,8 +167,8 @@ class Sends:
         told = life.told.get(service.source)
         if told is None:
             return
-        instance = told.may_show((service, new.instance))
-        if instance is None:
+        found = told.may_show((service, new.instance))
+        if found is None:
             self._judge.broken(9, f"{key} was written to {target.name}, though its source had said that it is gone")
             return
         forms = self._forms(f"registration/{new.registration}")
@@ -181,7 +182,8 @@ class Sends:
         wants = [form for form in asked if form.wants(service.source, service.name) and target.name in form.sinks]
         if not wants and asked:
             self._judge.broken(9, f"{key} was written to {target.name}, though its registration does not ask for it")
-        if self._judge.world.now() - told.known[service, new.instance].since < 0.05:
+        instance, known = found
+        if self._judge.world.now() - known.since < 0.05:
             return  # it may have been planned as it was just before
         possible = [record_of(new.registration, form, new.entry, service, instance) for form in wants]
         if wants and not any(_same(record, new) for record in possible):

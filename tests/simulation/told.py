@@ -104,10 +104,15 @@ class Told:
         """Whether what is said counts: what a frozen source's watch says that does not end, does not."""
         return self.frozen is None or self._now() - self.frozen <= APPLIED_WITHIN
 
-    def may_show(self, who: Who) -> Instance | None:
-        """Return what may be published of it; None where it was said to be gone."""
+    def may_show(self, who: Who) -> tuple[Instance, Known] | None:
+        """Return what may be published of it, and what more was told of it; None where it was said to be gone.
+
+        What was told before the source's manifest went, and was back so soon, counts where nothing was told since.
+        """
         known = self.known.get(who)
-        return None if known is None or known.gone else known.last
+        if self._former is not None and (known is None or (known.last is None and not known.gone)):
+            return self._former.may_show(who)
+        return None if known is None or known.gone or known.last is None else (known.last, known)
 
     def _goes(self, known: Known | None) -> bool:
         if known is None:  # its record was not there when the engine looked first: somebody has restored it since
