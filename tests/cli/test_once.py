@@ -148,15 +148,20 @@ def test_what_is_not_there_yet_says_so_and_fails(verb: str, capsys: pytest.Captu
     assert "not yet" in capsys.readouterr().err
 
 
-def test_crds_are_one_definition_a_kind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_crds_are_one_definition_a_kind_and_one_policy_a_type(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["crds"]) == 0
     printed = list(yaml.safe_load_all(capsys.readouterr().out))
-    assert {each["spec"]["names"]["kind"] for each in printed} == {
+    named = [(each["kind"], each["metadata"]["name"]) for each in printed]
+    assert {each["spec"]["names"]["kind"] for each in printed if each["kind"] == "CustomResourceDefinition"} == {
         *("ServiceSource", "ServiceSink", "ServiceRegistration", "ServiceMirror", "ServiceHold"),
     }
+    assert ("ValidatingAdmissionPolicy", "consul.servicesinks.waypost.dev") in named
+    assert ("ValidatingAdmissionPolicyBinding", "mesos.servicesources.waypost.dev") in named
     assert main(["crds", "--write", str(tmp_path / "crds")]) == 0
-    written = [yaml.safe_load(path.read_text()) for path in (tmp_path / "crds").iterdir()]
-    assert sorted(each["metadata"]["name"] for each in written) == sorted(each["metadata"]["name"] for each in printed)
+    written = [each for path in (tmp_path / "crds").iterdir() for each in yaml.safe_load_all(path.read_text())]
+    assert sorted((each["kind"], each["metadata"]["name"]) for each in written) == sorted(named)
 
 
 def test_plan_does_not_wait_out_its_time_for_what_only_fails(waypost: Command) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any, Literal
 
@@ -7,6 +8,8 @@ import msgspec
 import pytest
 from msgspec import Meta
 
+from testbed.servers import Kubernetes
+from tests.settings.custom import Judge, define, judge
 from waypost.adapter import AdapterType
 from waypost.settings import TypesOf
 
@@ -55,3 +58,11 @@ def types() -> TypesOf:
             "etcd": AdapterType("etcd", EtcdConfig, _open, credentials=("password",)),
         },
     )
+
+
+@pytest.fixture(scope="session")
+def api(kubernetes: Kubernetes) -> Iterator[Judge]:
+    """An API server that has crds/ as they are committed."""
+    define(kubernetes)
+    with judge(kubernetes) as asked:
+        yield asked

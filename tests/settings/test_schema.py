@@ -12,20 +12,20 @@ import pytest
 import yaml
 
 from tests.settings.test_manifests import ALL
-from waypost.settings import KINDS, reference, schema
+from waypost.settings import KINDS, admission, reference, schema
 
 ROOT = Path(__file__).parents[2]
 VALUE_ONLY = {"description", "pattern", "minLength", "maxLength", "minimum", "maximum", "enum", "format"}
 KNOWN = VALUE_ONLY | {
     "type", "properties", "required", "items", "additionalProperties", "minItems", "maxItems", "maxProperties",
     "x-kubernetes-preserve-unknown-fields", "x-kubernetes-int-or-string", "x-kubernetes-list-type",
-    "x-kubernetes-list-map-keys", "x-kubernetes-validations",
+    "x-kubernetes-list-map-keys", "x-kubernetes-validations", "default",
 }  # fmt: skip
 SCHEMAS = {kind: schema.definition(kind)["spec"]["versions"][0]["schema"]["openAPIV3Schema"] for kind in KINDS}
 
 
 def test_what_is_committed_is_what_the_structs_say(tmp_path: Path) -> None:
-    schema.write(tmp_path)
+    schema.write(tmp_path, admission.built_in())
     made = {path.name: path.read_text() for path in tmp_path.iterdir()}
     assert made == {path.name: path.read_text() for path in (ROOT / "crds").iterdir()}, "run `make generate`"
 
@@ -86,7 +86,7 @@ def test_short_names_are_each_ones_own() -> None:
     [("tests", ALL), *((path.parent.name, path.read_text()) for path in (ROOT / "examples").glob("*/*.yaml"))],
 )
 def test_manifests_for_files_are_valid_as_custom_resources(folder: str, text: str) -> None:
-    for document in yaml.safe_load_all(text):
+    for document in map(in_the_cluster, yaml.safe_load_all(text)):
         jsonschema.validate(document, strict(SCHEMAS[document["kind"]]))
 
 
@@ -104,6 +104,24 @@ def test_manifests_for_files_are_valid_as_custom_resources(folder: str, text: st
 def test_what_files_refuse_by_type_custom_resources_refuse_too(kind: str, spec: dict[str, Any]) -> None:
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({"spec": spec}, strict(SCHEMAS[kind]))
+
+
+def test_a_credential_is_a_secret() -> None:
+    for where in ({"file": "/etc/shadow"}, {"env": "HOME"}, {"valueFrom": {"file": "/etc/shadow"}}, {}):
+        spec = {"type": "static", "environment": "prod", "credentials": [{"name": "a", **where}]}
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate({"spec": spec}, strict(SCHEMAS["ServiceSource"]))
+
+
+def in_the_cluster(document: dict[str, Any]) -> dict[str, Any]:
+    """Return a file's document as it is written for Kubernetes: each credential is a Secret there."""
+    spec = document["spec"]
+    if "credentials" not in spec:
+        return document
+    secrets = [
+        {"name": each["name"], "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}} for each in spec["credentials"]
+    ]
+    return {**document, "spec": {**spec, "credentials": secrets}}
 
 
 def walk(part: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:

@@ -1,4 +1,4 @@
-"""`waypost crds`: the custom resource definitions of this version."""
+"""`waypost crds`: the custom resource definitions of this version, and the policies for the installed types."""
 
 from __future__ import annotations
 
@@ -22,24 +22,22 @@ def add(verbs: Verbs) -> None:
     parser = verbs.add_parser(
         "crds",
         help="the custom resource definitions",
-        description="Prints the custom resource definitions of this version as YAML, or writes a file for each.",
+        description="Prints the custom resource definitions of this version as YAML, and an admission policy for the "
+        "`config` of every installed type of source and sink, plugins included; or writes them into files.",
         epilog=EPILOG,
     )
-    parser.add_argument("--write", metavar="FOLDER", type=Path, help="write a file a kind into this folder")
+    parser.add_argument("--write", metavar="FOLDER", type=Path, help="write them into files of this folder")
     parser.set_defaults(verb=_crds)
 
 
 def _crds(options: argparse.Namespace) -> int:
-    import yaml
-
     from waypost.cli.output import lines
-    from waypost.settings import KINDS, schema
+    from waypost.plugins import Plugins
+    from waypost.settings import KINDS, admission, schema
 
+    types = Plugins()
     if options.write is not None:
-        schema.write(options.write)
+        schema.write(options.write, types)
         return OK
-    text = yaml.safe_dump_all(
-        [schema.definition(kind) for kind in KINDS], sort_keys=False, width=120, allow_unicode=True
-    )
-    lines(text.rstrip())
+    lines(schema.text([*map(schema.definition, KINDS), *admission.policies(types)]).rstrip())
     return OK

@@ -61,16 +61,22 @@ def _sink(spec: SinkSpec) -> Iterator[Fault]:
 
 def _cidrs(cidrs: Sequence[str]) -> Iterator[Fault]:
     for place, text in enumerate(cidrs):
-        try:
-            ipaddress.ip_network(text)
-        except ValueError:
-            try:
-                network = ipaddress.ip_network(text, strict=False)
-            except ValueError:
-                message = f"`{text}` is no network; write it like 10.0.0.0/8 or fd00::/8"
-            else:
-                message = f"`{text}` has bits beyond its prefix; the network is {network}"
+        if message := _no_network(text):
             yield Fault(("allowedCIDRs", place), message)
+
+
+def _no_network(text: str) -> str:
+    """Return what is wrong with a network as text; empty where nothing is."""
+    _, slash, prefix = text.partition("/")
+    try:
+        found = ipaddress.ip_interface(text)
+    except ValueError:
+        found = None
+    if found is None or (slash and not prefix.isdecimal()):  # 10.0.0.0/255.0.0.0 is no CIDR, for Kubernetes neither
+        return f"`{text}` is no network; write it like 10.0.0.0/8 or fd00::/8"
+    if found.ip != found.network.network_address:
+        return f"`{text}` has bits beyond its prefix; the network is {found.network}"
+    return ""
 
 
 # --- registrations --------------------------------------------------------------------------------------------------

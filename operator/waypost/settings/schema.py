@@ -1,26 +1,29 @@
 """The custom resource definitions, made from the structs: `python -m waypost.settings.schema crds docs/manifests.md`.
 
 Structural schemas (apiextensions.k8s.io/v1): every value has a type, a bound and a description; only an adapter's own
-`config` and `options` are left open. A test fails when what is committed is not what this makes.
+`config` and `options` are left open. Rules between fields: `waypost.settings.rules`. Policies for `config`:
+`waypost.settings.admission`. A test fails when what is committed is not what this makes.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import yaml
 from msgspec import inspect
 
-from waypost.settings import reference
+from waypost.plugins import Plugins
+from waypost.settings import admission, reference, rules
 from waypost.settings.bounds import GROUP, VERSION
 from waypost.settings.kinds import KINDS
 from waypost.settings.reference import described, documented, fields
 from waypost.settings.status import STATUSES
 
-__all__ = ["definition", "main", "write"]
+__all__ = ["definition", "main", "text", "write"]
 
 NAMES: Mapping[str, tuple[str, str]] = {
     "ServiceSource": ("servicesources", "ssrc"),
@@ -28,11 +31,6 @@ NAMES: Mapping[str, tuple[str, str]] = {
     "ServiceRegistration": ("serviceregistrations", "sreg"),
     "ServiceMirror": ("servicemirrors", "smir"),
     "ServiceHold": ("serviceholds", "shold"),
-}
-IMMUTABLE = {
-    "ServiceSource": ("type", "environment"),
-    "ServiceSink": ("type", "environment", "ownerID"),
-    "ServiceHold": ("digest",),
 }
 _COMMON = (("Ready", "string", '.status.conditions[?(@.type=="Ready")].status'),)
 COLUMNS = {
@@ -63,7 +61,8 @@ COLUMNS = {
         ("Decision", "string", ".spec.decision"),
     ),
 }
-HEADER = "# Made by `make generate` from operator/waypost/settings; edit the structs there.\n"
+_SHOWN = frozenset(path for columns in COLUMNS.values() for _, _, path in columns)
+HEADER = "# Made by `make generate` from operator/waypost/settings and the adapters' structs; edit those.\n"
 
 
 def definition(kind: str) -> dict[str, Any]:
@@ -102,11 +101,6 @@ def definition(kind: str) -> dict[str, Any]:
 
 def _object(kind: str) -> dict[str, Any]:
     spec = KINDS[kind][1]
-    properties = _schema(inspect.type_info(spec))
-    if kind in IMMUTABLE:
-        properties["x-kubernetes-validations"] = [
-            {"rule": f"self.{name} == oldSelf.{name}", "message": f"{name} is immutable"} for name in IMMUTABLE[kind]
-        ]
     return {
         "type": "object",
         "description": documented(spec)[0],
@@ -115,7 +109,7 @@ def _object(kind: str) -> dict[str, Any]:
             "apiVersion": {"type": "string", "description": f"{GROUP}/{VERSION}"},
             "kind": {"type": "string", "description": kind},
             "metadata": {"type": "object"},
-            "spec": properties,
+            "spec": _schema(inspect.type_info(spec)),
             "status": _schema(inspect.type_info(STATUSES[kind])),
         },
     }
@@ -150,13 +144,34 @@ def _schema(info: inspect.Type) -> dict[str, Any]:
 
 def _struct(info: inspect.StructType) -> dict[str, Any]:
     made: dict[str, Any] = {"type": "object", "description": documented(info.cls)[0]}
-    if required := [part.encode_name for part in fields(info) if part.required]:
+    parts = [part for part in fields(info) if part.name not in rules.FILES_ONLY.get(info.cls, ())]
+    must = rules.REQUIRED.get(info.cls, ())
+    if required := [part.encode_name for part in parts if part.required or part.name in must]:
         made["required"] = required
-    if fields(info):
+    if parts:
         made["properties"] = {
-            part.encode_name: {**_schema(part.type), "description": described(info.cls, part)} for part in fields(info)
+            part.encode_name: {**_field(info.cls, part), "description": described(info.cls, part)} for part in parts
         }
-    return made
+    return _ruled(made, rules.STRUCTS.get(info.cls, ()))
+
+
+def _field(cls: type, part: inspect.Field) -> dict[str, Any]:
+    """Return a field's schema, with the rules of its value and of each value in it."""
+    made = _schema(part.type)
+    below = next((made[key] for key in ("items", "additionalProperties") if key in made), None)
+    if (pattern := rules.PATTERNS.get((cls, part.name))) is not None:
+        (made if below is None else below)["pattern"] = pattern
+    if below is not None:
+        _ruled(below, rules.EACH.get((cls, part.name), ()))
+    if f".spec.{part.encode_name}" in _SHOWN and part.default not in (msgspec.NODEFAULT, None):
+        made["default"] = part.default  # a column shows what is in force, not an empty cell
+    return _ruled(made, rules.FIELDS.get((cls, part.name), ()))
+
+
+def _ruled(schema: dict[str, Any], found: Sequence[rules.Rule]) -> dict[str, Any]:
+    if found:
+        schema["x-kubernetes-validations"] = [rule.schema() for rule in found]
+    return schema
 
 
 def _union(parts: list[inspect.Type]) -> dict[str, Any]:
@@ -187,18 +202,23 @@ def _some(**values: Any) -> dict[str, Any]:
     return {name: item for name, item in values.items() if item is not None}
 
 
-def write(folder: Path) -> None:
-    """Write one file a kind."""
+def text(documents: Iterable[Mapping[str, Any]]) -> str:
+    """Return documents as YAML, as they are kept in files and printed."""
+    return yaml.safe_dump_all(documents, sort_keys=False, width=120, allow_unicode=True)
+
+
+def write(folder: Path, types: Plugins) -> None:
+    """Write one file a kind, and one with the admission policies for the types' `config`."""
     folder.mkdir(parents=True, exist_ok=True)
-    for kind in KINDS:
-        text = yaml.safe_dump(definition(kind), sort_keys=False, width=120, allow_unicode=True)
-        (folder / f"{GROUP}_{NAMES[kind][0]}.yaml").write_text(HEADER + text, encoding="utf-8")
+    files = {f"{GROUP}_{NAMES[kind][0]}.yaml": [definition(kind)] for kind in KINDS}
+    for name, documents in {**files, "admissionpolicies.yaml": list(admission.policies(types))}.items():
+        (folder / name).write_text(HEADER + text(documents), encoding="utf-8")
 
 
 def main(arguments: list[str]) -> None:
     """Write the definitions into a folder and the tables of fields into the reference."""
     folder, document = map(Path, arguments)
-    write(folder)
+    write(folder, admission.built_in())
     reference.renew(document)
 
 
