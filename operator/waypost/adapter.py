@@ -232,7 +232,8 @@ class AdapterType(msgspec.Struct, Generic[T_co], frozen=True):
     `config` and `options` are msgspec structs with `forbid_unknown_fields=True, rename="camel"` and constraints: what
     they refuse is told with file, line and field. A ValueError of a `__post_init__` whose text begins with a field's
     name and a colon is told at that field. `credentials` are the names that a manifest may give. `open(config,
-    context)` connects lazily: it succeeds with the other side down.
+    context)` connects lazily: it succeeds with the other side down. A sink that understands `Change.release` says
+    `releases`, one that understands `Change.adopt` says `adopts`; others never see such changes.
     """
 
     name: str
@@ -241,6 +242,8 @@ class AdapterType(msgspec.Struct, Generic[T_co], frozen=True):
     options: type[msgspec.Struct] = NoOptions
     credentials: tuple[str, ...] = ()
     declares: bool = False  # a source whose services are written in registrations (`instances`)
+    releases: bool = False
+    adopts: bool = False
 
 
 # --- what `waypost doctor` asks ---------------------------------------------------------------------------------------
@@ -376,11 +379,22 @@ class Record(msgspec.Struct, frozen=True, gc=False):
 
 
 class Change(msgspec.Struct, frozen=True, gc=False):
-    """One step of a batch: `record` None deletes. `create` is a hint: as far as the caller knows, nothing is there."""
+    """One step of a batch: `record` None deletes. `create` is a hint: as far as the caller knows, nothing is there.
+
+    `release` (with `record` None): instead of deleting, take the owner's mark off. What consumers see stays as it is,
+    and from then on the record is nobody's. Of what is absent or not ours nothing is changed, as by a deletion.
+
+    `adopt` (with a record): what to do where the same is there already and says of nobody whose it is. "ask": write
+    nothing, the outcome is `identical`. "take": make it ours in its place, without a moment in which it is absent; only
+    if it is still the same, which is compared in the write itself, else the outcome is `conflict`. What consumers would
+    see differently is not the same, and never taken. Where nothing is there, the record is written as without it.
+    """
 
     key: str
     record: Record | None = None
     create: bool = False
+    release: bool = False
+    adopt: Literal["", "ask", "take"] = ""
 
 
 class Observed(msgspec.Struct, frozen=True, gc=False):
@@ -412,12 +426,13 @@ class Outcome(msgspec.Struct, frozen=True):
     """What became of one change.
 
     applied: acknowledged (a deletion of what is absent is applied). invalid: the target refuses this record for good;
-    reason says why. conflict: a record that is not ours is there; untouched. superseded: not written, because the
+    reason says why. conflict: a record that is not ours is there; untouched. identical: the same record is there and is
+    nobody's; untouched, as `Change.adopt` "ask" wants; reason tells where. superseded: not written, because the
     fence's generation is past or the batch was given up before this change; the caller sends it again. unknown: it may
     or may not have been written (time-out, cut connection).
     """
 
-    status: Literal["applied", "invalid", "conflict", "superseded", "unknown"]
+    status: Literal["applied", "invalid", "conflict", "identical", "superseded", "unknown"]
     reason: str = ""
 
 

@@ -293,6 +293,32 @@ DECISIONS = (
         "if False",
         "one that leaves a shared name is kept for what others could not write",
     ),
+    # --- releases: what stays in place
+    Decision(
+        "reconcile",
+        "if self.complete and key.registration in self.orphaned:",
+        "if False:",
+        "an orphan is deleted",
+    ),
+    Decision(
+        "reconcile",
+        "if self.complete and key.registration in self.orphaned:",
+        "if key.registration in self.orphaned:",
+        "a registration that may be there, unreadable, is let go",
+    ),
+    Decision(
+        "batch",
+        "changes = [Change(k, release=step.release) for k in step.removals if k not in moved]",
+        "changes = [Change(k) for k in step.removals if k not in moved]",
+        "what is released is deleted",
+    ),
+    Decision("plan", "if target.releases:", "if True:", "a sink that cannot release is asked to, and deletes"),
+    Decision(
+        "plan",
+        "for step in _planned(world, target, key, instances) if step.release",
+        "for step in _planned(world, target, key, instances)",
+        "an engine that only releases writes",
+    ),
     # --- batch: what goes next
     Decision(
         "batch",
@@ -326,7 +352,7 @@ DECISIONS = (
     ),
     Decision(
         "batch",
-        "if missing > 0 and not step.hold:",
+        "if missing > 0 and not step.hold and not step.release:",
         "if False:",
         "old records go though their successors were refused",
     ),

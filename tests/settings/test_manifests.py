@@ -362,12 +362,10 @@ BAD: dict[str, tuple[str, str, list[str]]] = {
     ),
     "what is not there yet": (
         "  sinks:\n  - name: consul\n",
-        "  healthCheck: {httpGet: {path: /}}\n  deletionPolicy: Orphan\n"
-        "  sinks:\n  - name: consul\n    adopt: Identical\n",
+        "  healthCheck: {httpGet: {path: /}}\n  sinks:\n  - name: consul\n    adopt: Identical\n",
         [
             "m.yaml:30: spec.healthCheck.httpGet: `httpGet` is not supported yet; supported: tcpSocket",
-            "m.yaml:31: spec.deletionPolicy: `Orphan` is not supported yet; supported: Delete",
-            "m.yaml:34: spec.sinks[0].adopt: `Identical` is not supported yet; supported: Never",
+            "m.yaml:33: spec.sinks[0].adopt: `Identical` is not supported yet; supported: Never",
         ],
     ),
     "adoption and mirrors in a sink": (

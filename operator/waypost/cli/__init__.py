@@ -12,7 +12,23 @@ from collections.abc import Sequence
 
 from waypost import __version__
 from waypost.adapter import AdapterError
-from waypost.cli import changes, crds, demo, discover, doctor, explain, holds, later, pause, plan, run, status, validate
+from waypost.cli import (
+    changes,
+    crds,
+    demo,
+    discover,
+    doctor,
+    explain,
+    holds,
+    later,
+    pause,
+    plan,
+    release,
+    run,
+    status,
+    validate,
+    whois,
+)
 from waypost.cli.arguments import Parser
 from waypost.cli.exits import FAILED, INTERRUPTED, CommandError
 from waypost.cli.output import complain
@@ -38,7 +54,23 @@ def parser() -> Parser:
     )
     made.add_argument("--version", action="version", version=f"waypost {__version__}")
     verbs = made.add_subparsers(title="verbs", metavar="VERB", required=True, parser_class=Parser)
-    for verb in (run, validate, plan, discover, status, explain, changes, holds, pause, doctor, crds, demo, later):
+    for verb in (
+        run,
+        validate,
+        plan,
+        discover,
+        status,
+        explain,
+        whois,
+        changes,
+        holds,
+        pause,
+        release,
+        doctor,
+        crds,
+        demo,
+        later,
+    ):
         verb.add(verbs)
     return made
 

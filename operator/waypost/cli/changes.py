@@ -63,7 +63,7 @@ def _print(changes: Sequence[Changed], *, json: bool) -> None:
     from waypost.cli.output import clean, lines, paint
 
     colour = paint()
-    shades = {"added": "green", "changed": "yellow", "removed": "red", "refused": "red"}
+    shades = {"added": "green", "changed": "yellow", "removed": "red", "released": "yellow", "refused": "red"}
     for each in changes:
         if json:
             lines(msgspec.json.encode(each).decode())
@@ -71,6 +71,6 @@ def _print(changes: Sequence[Changed], *, json: bool) -> None:
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(each.time))
         what = f"{each.registration}[{each.entry}] {each.service} {each.instance}"
         why = f"{each.cause}: {each.reason}" if each.reason else each.cause
-        action = colour(f"{each.action:7}", shades[each.action])  # type: ignore[arg-type]
+        action = colour(f"{each.action:8}", shades[each.action])  # type: ignore[arg-type]
         lines(f"{each.number:6} {when} {action} {clean(each.sink)} {clean(what)}  ({clean(why)})")
     sys.stdout.flush()

@@ -11,9 +11,7 @@ from waypost.cli.exits import CommandError
 __all__ = ["LATER", "add"]
 
 LATER = {
-    "whois": "meanwhile `waypost explain --name NAME` tells who holds a name",
     "adopt": "meanwhile records of others stay untouched, and `waypost explain --name NAME` lists them",
-    "release": "meanwhile remove the registration's entry, after a look at `waypost plan -f PATH`",
     "token": "meanwhile remove admin.token from the state folder and restart, and a new one is made",
     "backup": "meanwhile copy the state folder while the server is stopped",
     "restore": "meanwhile put a copy of the state folder back while the server is stopped",

@@ -20,7 +20,7 @@ from waypost.kit.clock import LoopClock
 from waypost.plugins import Plugins
 from waypost.settings import Settings
 
-__all__ = ["borrowed_state", "dry_engine", "run_once", "wait_until_known"]
+__all__ = ["borrowed_state", "dry_engine", "releasing_engine", "run_once", "wait_until_known"]
 
 T = TypeVar("T")
 
@@ -48,6 +48,8 @@ def borrowed_state(folder: Path | None) -> Iterator[Path]:
         for part in ("budgets", "holds"):
             if folder is not None and (folder / part).is_dir():
                 shutil.copytree(folder / part, copy / part)
+        if folder is not None and (folder / "released.json").is_file():
+            shutil.copy(folder / "released.json", copy)
         adapters = folder / "adapters" if folder is not None else None
         if adapters is not None and adapters.is_dir() and not state.is_locked(folder or copy):
             shutil.copytree(adapters, copy / "adapters")
@@ -57,7 +59,19 @@ def borrowed_state(folder: Path | None) -> Iterator[Path]:
 @asynccontextmanager
 async def dry_engine(folder: Path, plugins: Plugins, settings: Settings) -> AsyncIterator[Engine]:
     """Run an engine that writes to no sink while the block runs."""
-    engine = make_engine(folder, plugins, LoopClock(), dry_run=True)
+    async with _running(make_engine(folder, plugins, LoopClock(), dry_run=True), settings) as engine:
+        yield engine
+
+
+@asynccontextmanager
+async def releasing_engine(folder: Path, plugins: Plugins, settings: Settings) -> AsyncIterator[Engine]:
+    """Run an engine that takes the mark off what a person released, and writes nothing else, while the block runs."""
+    async with _running(make_engine(folder, plugins, LoopClock(), only_releases=True), settings) as engine:
+        yield engine
+
+
+@asynccontextmanager
+async def _running(engine: Engine, settings: Settings) -> AsyncIterator[Engine]:
     engine.put(settings)
     task = asyncio.ensure_future(engine.run())
     try:

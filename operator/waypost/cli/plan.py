@@ -28,7 +28,7 @@ examples:
   waypost plan --server http://127.0.0.1:7470
 """
 
-_MARKS = {"add": "+", "change": "~", "remove": "-"}
+_MARKS = {"add": "+", "change": "~", "remove": "-", "release": "="}
 
 
 def add(verbs: Verbs) -> None:
@@ -115,7 +115,8 @@ def _print(outlook: Outlook, *, unsaid: str) -> None:
             complain(f"sink {sink.name}: {sink.error}")
             continue
         held = f", of which {sink.held} wait for a person" if sink.held else ""
-        told = f"{sink.add} to add, {sink.change} to change, {sink.remove} to remove{held}"
+        left = f", {sink.release} to leave behind" if sink.release else ""
+        told = f"{sink.add} to add, {sink.change} to change, {sink.remove} to remove{left}{held}"
         mode = "" if sink.mode == unsaid else f" ({clean(sink.mode)})"
         lines(f"{colour(f'sink {sink.name}', 'bold')}{mode}: {told}")
         _steps(sink)
@@ -129,7 +130,7 @@ def _steps(sink: SinkOutlook) -> None:
     from waypost.cli.output import Paint, clean, lines, paint
 
     colour: Paint = paint()
-    shades = {"add": "green", "change": "yellow", "remove": "red"}
+    shades = {"add": "green", "change": "yellow", "remove": "red", "release": "yellow"}
     for step in sink.steps:
         what = f"{step.registration}[{step.entry}] {step.service} {step.instance}"
         held = f"  held: {step.hold}" if step.hold else ""

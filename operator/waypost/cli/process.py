@@ -12,9 +12,11 @@ import random
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from waypost import __version__
 from waypost.adapter import AdapterError, PermanentError
@@ -46,15 +48,23 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-def make_engine(folder: Path, plugins: Plugins, clock: LoopClock, *, dry_run: bool = False) -> Engine:
-    """Return an engine on the adapters that are installed."""
+def make_engine(folder: Path, plugins: Plugins, clock: LoopClock, **more: bool) -> Engine:
+    """Return an engine on the adapters that are installed; `more` as it takes it. Raises CommandError."""
+    try:
+        return _engine(folder, plugins, clock, more)
+    except (OSError, msgspec.MsgspecError) as error:
+        text = f"what was released cannot be read from {folder / 'released.json'}: {error}"
+        raise CommandError(f"{text}; put it right, or remove it to have everything written again") from None
+
+
+def _engine(folder: Path, plugins: Plugins, clock: LoopClock, more: Mapping[str, Any]) -> Engine:
     return Engine(
         source_type=lambda name: plugins.find("sources", name),
         sink_type=lambda name: plugins.find("sinks", name),
         state_dir=folder,
         clock=clock,
         rng=random.Random(),
-        dry_run=dry_run,
+        **more,
     )
 
 

@@ -205,7 +205,7 @@ class Batcher:
         missing = refused - sum(len(target.kept_back.get(p, ())) for p in beside)
         items: list[Item] = []
         for step in sorted(steps, key=lambda s: s.instance):
-            if missing > 0 and not step.hold:
+            if missing > 0 and not step.hold and not step.release:
                 missing -= 1
                 target.kept_back.setdefault(key, set()).add(step.instance)
                 target.set_problem(key, step.instance, "its record stays: a write beside it was refused")
@@ -213,7 +213,7 @@ class Batcher:
             moved = {k.key for other in sharing for k in target.ledger.kept(other, step.instance)}
             for gone in moved.intersection(step.removals):  # another publication has taken the record over
                 accounts.drop(target, self._clock.monotonic(), key, step.instance, gone)
-            changes = [Change(k) for k in step.removals if k not in moved]
+            changes = [Change(k, release=step.release) for k in step.removals if k not in moved]
             if not changes:
                 continue
             if not room.fits(changes[0]):
@@ -261,6 +261,9 @@ class Batcher:
         """Ask policy and people; what may not pass is noted as waiting."""
         target = self._target
         pair = (step.key, step.instance)
+        if step.release:  # consumers see no change
+            self._holds.release(target.name, pair)
+            return True
         cause = self._hold_cause(step)
         removal = step.withdraws or not step.puts
         decision = self._holds.decision(target.name, pair, removal=removal)

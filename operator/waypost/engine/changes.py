@@ -19,6 +19,8 @@ __all__ = ["Changed", "Ring"]
 MOST = 10_000
 LINES_A_SECOND = 200  # more than that (a first sync) is summed up in one line a second
 
+Action = Literal["added", "changed", "removed", "released", "refused"]
+
 log = logging.getLogger("waypost.changes")
 
 
@@ -28,7 +30,7 @@ class Changed(msgspec.Struct, frozen=True, gc=False):
     number: int
     time: float
     sink: str
-    action: Literal["added", "changed", "removed", "refused"]
+    action: Action
     registration: str
     entry: str
     service: str
@@ -52,9 +54,9 @@ class Ring:
 
     def applied(self, sink: str, step: Step, change: Change) -> None:
         """Take note of a change that the sink acknowledged."""
-        action: Literal["added", "changed", "removed"] = (
-            "removed" if change.record is None else "added" if change.create else "changed"
-        )
+        action: Action = "added" if change.create else "changed"
+        if change.record is None:
+            action = "released" if change.release else "removed"
         self._add(sink, action, step, change.key, step.reason)
 
     def refused(self, sink: str, step: Step, key: str, outcome: Outcome) -> None:
@@ -66,9 +68,7 @@ class Ring:
         found = [changed for changed in self._ring if changed.number > number]
         return found[-most:]
 
-    def _add(
-        self, sink: str, action: Literal["added", "changed", "removed", "refused"], step: Step, key: str, reason: str
-    ) -> None:
+    def _add(self, sink: str, action: Action, step: Step, key: str, reason: str) -> None:
         self._number += 1
         self.news.set()
         now = self._wall()

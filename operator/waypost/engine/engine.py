@@ -25,6 +25,7 @@ from waypost.engine.paused import PausedFile
 from waypost.engine.policy import Policy, SinkSafety, SourceSafety
 from waypost.engine.publish import Far, Near
 from waypost.engine.reconcile import Reconciler
+from waypost.engine.releases import Release, Releases
 from waypost.engine.supervise import SinkRunner, SourceRunner
 from waypost.engine.target import Mode, Target
 from waypost.engine.writer import Writer
@@ -61,10 +62,12 @@ class Engine:
         overlay: HealthOverlay | None = None,
         resync_seconds: float = RESYNC_SECONDS,
         dry_run: bool = False,
+        only_releases: bool = False,
     ) -> None:
-        """Nothing runs yet.
+        """Nothing runs yet. Raises OSError or MsgspecError where what a person released cannot be read.
 
-        `dry_run`: no sink is written to, whatever its manifest says. `overlay` stands in for the real health checks, in
+        `dry_run`: no sink is written to, whatever its manifest says. `only_releases`: what a person released loses its
+        mark, and nothing else is written. `overlay` stands in for the real health checks, in
         tests.
         """
         self._source_type = source_type
@@ -79,7 +82,9 @@ class Engine:
         self.holds = Holds(state_dir / "holds", clock.wall)
         self.leadership = Leadership(elector, clock, rng)
         self.overlay = overlay or HealthOverlay(clock, rng, self.metrics.bound())
-        self.reconciler = Reconciler(clock.monotonic, self.overlay, self._nudge)
+        self.releases = Releases(state_dir)
+        self.reconciler = Reconciler(clock.monotonic, self.overlay, self._nudge, self.releases)
+        self.reconciler.only_releases = only_releases
         self.overlay.attach(self.reconciler)
         self.settings: Settings | None = None
         self.sources: dict[str, SourceRunner] = {}
@@ -446,6 +451,34 @@ class Engine:
         log.warning("sink=%s paused=%s", name, paused)
         self._again.add(name)
         self._changed.set()
+
+    def release(self, release: Release, *, undo: bool = False) -> bool:
+        """Leave in the sinks what a release covers, ours no more, or ask for it again; say whether that is news.
+
+        Kept across restarts. OSError: it cannot be kept, and does not happen.
+        """
+        if not self.releases.change(release, undo=undo):
+            return False
+        log.warning("release=%r undo=%s", str(release), undo)
+        for name, target in self.reconciler.targets.items():
+            if release.sink in {"", name}:
+                for key in {key for sink, key in self.reconciler.showings if sink == name} | set(target.ledger.shelves):
+                    if release.registration in {"", key.registration}:
+                        target.mark(key, None)
+        return True
+
+    def covered(self, release: Release) -> dict[str, int]:
+        """Return how many records in each sink a release covers, by the publications that have them."""
+        found = {}
+        for name, target in self.reconciler.targets.items():
+            if release.sink in {"", name}:
+                found[name] = sum(
+                    shelf.records()
+                    for key, shelf in target.ledger.shelves.items()
+                    if release.registration in {"", key.registration}
+                    and (not release.name or release.name in target.names.left.get(key, ()))
+                )
+        return found
 
     def is_declared(self, name: str) -> bool:
         """Say whether a source's services are written in registrations: then there is nothing to hear of it."""

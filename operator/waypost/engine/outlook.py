@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["MOST_STEPS", "Outlook", "PlannedStep", "SinkOutlook", "SourceOutlook", "outlook"]
 
+Action = Literal["add", "change", "remove", "release"]
+
 MOST_STEPS = 1000
 MOST_PROBLEMS = 20
 SLICE_SECONDS = 0.002
@@ -31,7 +33,7 @@ SLICE_SECONDS = 0.002
 class PlannedStep(msgspec.Struct, frozen=True, rename="camel"):
     """What would be done for one instance. `hold`: the cause for which it would wait for a person."""
 
-    action: Literal["add", "change", "remove"]
+    action: Action
     registration: str
     entry: str
     service: str
@@ -56,6 +58,7 @@ class SinkOutlook(msgspec.Struct, frozen=True, rename="camel"):
     steps: list[PlannedStep]
     omitted: int
     problems: list[str]
+    release: int = 0
 
 
 class SourceOutlook(msgspec.Struct, frozen=True, rename="camel"):
@@ -79,7 +82,7 @@ class Outlook(msgspec.Struct, frozen=True, rename="camel"):
     @property
     def anything(self) -> bool:
         """Whether anything is to be done."""
-        return any(sink.add or sink.change or sink.remove for sink in self.sinks)
+        return any(sink.add or sink.change or sink.remove or sink.release for sink in self.sinks)
 
 
 async def outlook(engine: Engine, *, sink: str = "", most: int = MOST_STEPS) -> Outlook:
@@ -103,7 +106,7 @@ def _sources(engine: Engine) -> Iterator[SourceOutlook]:
 
 
 async def _sink(engine: Engine, target: Target, most: int) -> SinkOutlook:
-    counts = {"add": 0, "change": 0, "remove": 0}
+    counts = {"add": 0, "change": 0, "remove": 0, "release": 0}
     held = 0
     steps: list[PlannedStep] = []
     began = time.perf_counter()
@@ -173,9 +176,9 @@ def _described(target: Target, planned: Planned) -> PlannedStep:
     )
 
 
-def _action(target: Target, step: Step) -> Literal["add", "change", "remove"]:
+def _action(target: Target, step: Step) -> Action:
     if not step.puts:
-        return "remove"
+        return "release" if step.release else "remove"
     return "change" if target.ledger.kept(step.key, step.instance) else "add"
 
 

@@ -42,6 +42,16 @@ class World:
         """Return the ids of all instances of the publication's service, as the catalog has them."""
         raise NotImplementedError
 
+    only_releases = False  # nothing is written or deleted: what is released loses its mark, and no more
+
+    def released(self, target: str, key: PublicationKey) -> str:
+        """Say why all that a publication has in a sink is to be left there, ours no more; "" where it is not."""
+        return ""
+
+    def released_names(self, target: str, key: PublicationKey) -> Collection[str]:
+        """Return the names of which a person released what a publication has in a sink."""
+        return ()
+
     def fate(self, target: str, key: PublicationKey, instance: str) -> tuple[Cause | None, HoldCause | None, str]:
         """Say for a record that nothing asks for.
 
@@ -64,6 +74,16 @@ class World:
 
 def plan(world: World, target: Target, key: PublicationKey, instances: Collection[str]) -> list[Step]:
     """Return the steps for these instances, and note in the target what is wrong with them."""
+    if reason := world.released(target.name, key):
+        return _released(target, key, instances, reason, shown=world.showing(target.name, key) is not None)
+    if not world.only_releases:
+        return _planned(world, target, key, instances)
+    if not world.released_names(target.name, key):
+        return []
+    return [step for step in _planned(world, target, key, instances) if step.release]
+
+
+def _planned(world: World, target: Target, key: PublicationKey, instances: Collection[str]) -> list[Step]:
     showing = world.showing(target.name, key)
     if showing is not None:
         if showing.refused:
@@ -110,6 +130,35 @@ def plan(world: World, target: Target, key: PublicationKey, instances: Collectio
     return steps
 
 
+def _released(
+    target: Target, key: PublicationKey, instances: Collection[str], reason: str, *, shown: bool
+) -> list[Step]:
+    """Return the steps that leave in the sink what there is of these instances, ours no more."""
+    if shown:
+        target.set_problem(key, "", f"nothing of it is written: {reason}")
+    steps = []
+    for name in instances:
+        target.clear_problem(key, name)
+        target.clear_failed(key, name)
+        if not (kept := target.ledger.kept(key, name)):
+            continue
+        if target.releases:
+            steps.append(_release(key, name, (k.key for k in kept), reason))
+        else:
+            target.set_problem(key, name, f"its record stays: {reason}, and this sink keeps none that is not ours")
+    return steps
+
+
+def _release(key: PublicationKey, name: str, keys: Iterable[str], reason: str) -> Step:
+    return Step(key, name, (), tuple(keys), withdraws=False, changes=False, cause="edit", release=True, reason=reason)
+
+
+def _freed(key: PublicationKey, name: str, kept: Iterable[Kept], loose: Collection[str]) -> Iterable[Step]:
+    """Yield the step that leaves those records of an instance that stand under a released name."""
+    if left := [k.key for k in kept if k.key in loose]:
+        yield _release(key, name, left, "a person released the name")
+
+
 def _inherited(target: Target, key: PublicationKey, instance: str, sharing: Iterable[PublicationKey]) -> list[Kept]:
     """Return what stands of an instance under the publication's names for others: its registration was renamed."""
     others = (other for other in sharing if other.service == key.service)
@@ -150,10 +199,16 @@ def _show(world: World, target: Target, showing: Showing, shown: Sequence[Publis
         name.name: reason for name in showing.publication.names if (reason := target.names.conflict(key, name.name))
     }
     sharing = target.names.sharing(key)
+    freed = world.released_names(target.name, key) if target.releases else ()
     for instance in shown:
         name = instance.id
         kept = target.ledger.kept(key, name)
         mine = [record for record in records.get(name, ()) if record.name not in conflicts]
+        if freed:
+            loose = {record.key for record in mine if record.name in freed}
+            yield from _freed(key, name, kept, loose)
+            kept = tuple(k for k in kept if k.key not in loose)
+            mine = [record for record in mine if record.key not in loose]
         taken = _taken(world, target, sharing, name, mine) if sharing else {}
         clash = next(iter(taken.values()), None)
         if name in invalid:

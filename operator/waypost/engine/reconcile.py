@@ -20,6 +20,7 @@ from waypost.model import PublicationKey, ServiceKey
 
 if TYPE_CHECKING:
     from waypost.engine.policy import Cause, HoldCause
+    from waypost.engine.releases import Releases
     from waypost.engine.target import Target
     from waypost.model import Instance
     from waypost.settings import ServiceRegistration
@@ -79,7 +80,11 @@ class Reconciler(World):
     """The engine's knowledge. `now` is a monotonic clock."""
 
     def __init__(
-        self, now: Callable[[], float], overlay: Overlay = NO_OVERLAY, on_timer: Callable[[], None] = lambda: None
+        self,
+        now: Callable[[], float],
+        overlay: Overlay = NO_OVERLAY,
+        on_timer: Callable[[], None] = lambda: None,
+        releases: Releases | None = None,
     ) -> None:
         """Begin with nothing; `on_timer` is called when the next time that something is due has come nearer."""
         self._now = now
@@ -90,6 +95,8 @@ class Reconciler(World):
         self.near: dict[str, Near] = {}
         self.targets: dict[str, Target] = {}
         self.deleted: set[str] = set()
+        self.orphaned: set[str] = set()  # of those, the ones whose records stay
+        self.releases = releases
         self.complete = False  # the manifests were read whole
         self.showings: dict[Place, Showing] = {}
         self._by_service: dict[ServiceKey, list[Place]] = {}
@@ -130,6 +137,22 @@ class Reconciler(World):
     def ready_count(self, showing: Showing) -> int:
         """See plan.World."""
         return sum(self._counts.get((showing.compiled.key, showing.rule.name), {}).values())
+
+    def released(self, target: str, key: PublicationKey) -> str:
+        """See plan.World."""
+        if self.releases is not None and self.releases.given:
+            if (release := self.releases.covers(target, key.registration)) is not None:
+                return f"a person released it: `waypost release --undo {release}` asks for it again"
+            left = self.targets[target].names.left.get(key, ())
+            if left and (target, key) not in self.showings and set(left) <= self.released_names(target, key):
+                return "a person released the name"
+        if self.complete and key.registration in self.orphaned:
+            return "its registration was deleted, with deletionPolicy Orphan"
+        return ""
+
+    def released_names(self, target: str, key: PublicationKey) -> frozenset[str]:
+        """See plan.World."""
+        return self.releases.names(target, key.registration) if self.releases is not None else frozenset()
 
     def fate(self, target: str, key: PublicationKey, instance: str) -> tuple[Cause | None, HoldCause | None, str]:
         """See plan.World."""
@@ -278,6 +301,7 @@ class Reconciler(World):
         former = self.matcher.compiled.get(key)
         compiled = self.matcher.put(registration)
         self.deleted.discard(key)
+        self.orphaned.discard(key)
         if former is not None and former.shares != compiled.shares:
             self._reshare(key)
         self._reconsider(former, compiled)
@@ -294,6 +318,8 @@ class Reconciler(World):
         former = self.matcher.compiled.get(key)
         self.matcher.remove(key)
         self.deleted.add(key)
+        if former is not None and former.registration.spec.deletion_policy == "Orphan":
+            self.orphaned.add(key)
         self._reconsider(former, None)
 
     def reconsider_source(self, name: str) -> None:

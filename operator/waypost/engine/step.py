@@ -19,7 +19,8 @@ class Step(msgspec.Struct, frozen=True):
     """What to do for one instance: `puts` first; `removals` (keys) when those are acknowledged.
 
     `withdraws`: it is ready in the sink and will not be after the whole step. `changes`: a ready record is rewritten in
-    place. `hold`: a cause for which a person must be asked, whatever the budgets say.
+    place. `hold`: a cause for which a person must be asked, whatever the budgets say. `release`: what is removed stays
+    in the sink, and is ours no more.
     """
 
     key: PublicationKey
@@ -30,4 +31,5 @@ class Step(msgspec.Struct, frozen=True):
     changes: bool = False
     cause: Cause = "source"
     hold: HoldCause | None = None
+    release: bool = False
     reason: str = ""

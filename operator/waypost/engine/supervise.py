@@ -148,7 +148,7 @@ class SinkRunner:
 
     async def _open(self, kind: AdapterType[Any], config: object, context: Context) -> None:
         async with kind.open(config, context) as sink:
-            self._target.sink = sink
+            self._target.sink, self._target.releases, self._target.adopts = sink, kind.releases, kind.adopts
             await self._serve(sink, context)
 
     async def _serve(self, sink: Sink, context: Context) -> None:

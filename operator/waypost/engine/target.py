@@ -58,6 +58,8 @@ class Target:
         self.place: object = None  # type, ownerID and config: two sinks of one place find the same records
         self.sink: Sink | None = None
         self.fence: Fence | None = None
+        self.releases = False  # it can leave records behind that are nobody's
+        self.adopts = False  # it can take over records that are nobody's
         self.loaded = False  # observed in whole, in this term
         self.ledger = Ledger()
         self.names = Names(lambda _: ())

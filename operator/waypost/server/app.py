@@ -16,12 +16,14 @@ from waypost.engine import status
 from waypost.engine.changes import MOST
 from waypost.engine.explain import Question, explain
 from waypost.engine.outlook import MOST_STEPS, outlook
+from waypost.engine.releases import Release
+from waypost.engine.whois import whois
 from waypost.kit.listen import parse_listen
 from waypost.kit.metrics import CONTENT_TYPE
 from waypost.kit.serve import ServeLimits, Serving, error, serve, unbounded
 from waypost.server.gate import Gate, Reads
 from waypost.server.gauges import Gauges
-from waypost.server.wire import Changes, Decision, Mode
+from waypost.server.wire import Changes, Decision, Mode, Released, Releasing
 
 if TYPE_CHECKING:
     from waypost.adapter import Clock
@@ -33,6 +35,7 @@ DEFAULT_LISTEN = "127.0.0.1:7470"
 LIMITS = ServeLimits(body_bytes=16_384, connections=128, request_seconds=30.0, stop_seconds=1.0)
 MOST_WAIT = 60.0
 MOST_CHANGES = 1000
+MOST_NAME = 1024
 
 log = logging.LoggerAdapter(logging.getLogger("waypost.server"), {})
 
@@ -61,6 +64,9 @@ class Admin:
             web.get("/v1/holds", read(self.holds)),
             web.post("/v1/holds/{name}", act(self.decide)),
             web.post("/v1/sinks/{name}", act(self.set_mode)),
+            web.get("/v1/whois", read(self.whois)),
+            web.get("/v1/releases", read(self.releases)),
+            web.post("/v1/releases/change", act(self.release)),
         ]
 
     async def healthz(self, _request: web.Request) -> web.Response:
@@ -105,6 +111,15 @@ class Admin:
         if not (question.registration or question.service or question.instance or question.name):
             return error(400, "ask about a registration, a service, an instance or a name")
         return _answer(await explain(self._engine, question, self._clock.monotonic()))
+
+    async def whois(self, request: web.Request) -> web.Response:
+        """Return who wrote what stands under a name."""
+        name, sink = request.query.get("name", ""), request.query.get("sink", "")
+        if not 0 < len(name) <= MOST_NAME:
+            return error(400, f"ask about a name of 1 to {MOST_NAME} characters")
+        if sink and sink not in self._engine.reconciler.targets:
+            return error(404, _no_sink(self._engine, sink))
+        return _answer(await whois(self._engine, name, sink))
 
     async def changes(self, request: web.Request) -> web.Response:
         """Return changes after a number; with `wait`, wait that long at most for one."""
@@ -163,6 +178,47 @@ class Admin:
         settings = self._engine.settings
         declared = settings.sinks[name].spec.mode if settings is not None else ""
         return _answer({"sink": name, "paused": mode.mode == "pause", "manifestMode": declared})
+
+    async def releases(self, request: web.Request) -> web.Response:
+        """Return what a person released; with parts in the query, what a release of those would cover."""
+        asked = {part: request.query.get(part, "") for part in ("registration", "name", "sink")}
+        if not any(asked.values()) and "everything" not in request.query:
+            return _answer([self._released(release) for release in sorted(self._engine.releases.given)])
+        if (wrong := self._unknown_release(release := Release(**asked))) is not None:
+            return wrong
+        return _answer([self._released(release)])
+
+    async def release(self, request: web.Request) -> web.Response:
+        """Release, or take a release back."""
+        try:
+            asked = msgspec.json.decode(await request.read(), type=Releasing)
+        except msgspec.MsgspecError as wrong:
+            return error(400, f'expected what to release, as {{"registration": "shop/web"}}: {wrong}')
+        release = Release(asked.registration, asked.name, asked.sink)
+        if (release == Release()) != asked.everything:
+            return error(400, "say what to release: a registration, a name, a sink, or everything; not both")
+        if not asked.undo and (unknown := self._unknown_release(release)) is not None:
+            return unknown
+        try:
+            self._engine.release(release, undo=asked.undo)
+        except OSError as failed:
+            return _not_kept(failed)
+        return _answer(self._released(release))
+
+    def _released(self, release: Release) -> Released:
+        given = release in self._engine.releases.given
+        return Released(release, given, self._engine.covered(release), str(release))
+
+    def _unknown_release(self, release: Release) -> web.Response | None:
+        """Refuse what is most likely a slip of the pen."""
+        engine = self._engine
+        if release.sink and release.sink not in engine.reconciler.targets:
+            return error(404, _no_sink(engine, release.sink))
+        if release.registration and release.registration not in engine.reconciler.matcher.compiled:
+            of_it = (t.ledger.by_registration.get(release.registration) for t in engine.reconciler.targets.values())
+            if not any(of_it):
+                return error(404, _no_registration(engine, release.registration))
+        return None
 
 
 @asynccontextmanager

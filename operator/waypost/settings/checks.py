@@ -98,8 +98,6 @@ def _registration(spec: RegistrationSpec) -> Iterator[Fault]:
             yield from _known_port(port, ports, ("sinks", place, "ports", at))
         if entry.adopt != "Never":
             yield _later(("sinks", place, "adopt"), f"`{entry.adopt}`", "Never")
-    if spec.deletion_policy != "Delete":
-        yield _later(("deletionPolicy",), f"`{spec.deletion_policy}`", "Delete")
     if spec.health_check is not None:
         yield from _health(spec.health_check, ports)
 

@@ -16,6 +16,7 @@ from waypost.testing import rendering
 from waypost.testing.sink_bench import SinkBench
 from waypost.testing.sink_examined import ExaminedConformance
 from waypost.testing.sink_fencing import FencingConformance
+from waypost.testing.sink_handing import HandingConformance
 from waypost.testing.sink_hostile import HostileConformance
 from waypost.testing.sink_ownership import OwnershipConformance
 from waypost.testing.sink_rendering import RenderConformance
@@ -161,6 +162,7 @@ async def _soon(event: asyncio.Event, seconds: float) -> None:
 class SinkConformance(
     RenderConformance,
     OwnershipConformance,
+    HandingConformance,
     HostileConformance,
     FencingConformance,
     ExaminedConformance,

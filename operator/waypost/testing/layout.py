@@ -14,7 +14,7 @@ from waypost.adapter import InvalidRecord, Record
 from waypost.kit import ownership
 from waypost.model import Publication, PublishedInstance, PublishedName
 
-__all__ = ["normalised", "render"]
+__all__ = ["normalised", "released", "render", "same"]
 
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9])?")
 _LONGEST_NAME = 253
@@ -66,6 +66,23 @@ def normalised(content: bytes) -> bytes:
     """Return content as read, in the form that `render` gives, so that spaces and order are no difference."""
     decoded: Any = msgspec.json.decode(content)
     return _canonical.encode(decoded)
+
+
+def released(content: bytes) -> bytes:
+    """Return a record without the mark that says whose it is."""
+    return _canonical.encode({name: value for name, value in _decoded(content).items() if name != "ownership"})
+
+
+def same(one: bytes, other: bytes) -> bool:
+    """Say whether two records tell consumers the same."""
+    try:
+        return released(one) == released(other)
+    except (msgspec.DecodeError, AttributeError):
+        return False
+
+
+def _decoded(content: bytes) -> Any:
+    return msgspec.json.decode(content)
 
 
 def _wrong_name(name: str) -> str:

@@ -54,7 +54,7 @@ def sink_type(
             opened(sink)
         yield sink
 
-    return AdapterType(name, MemoryConfig, make)
+    return AdapterType(name, MemoryConfig, make, releases=True, adopts=True)
 
 
 def _shared_target() -> AbstractAsyncContextManager[SharedTarget]:
@@ -67,5 +67,5 @@ async def _open(_config: MemoryConfig, context: Context) -> AsyncIterator[Memory
         yield MemorySink(target, context)
 
 
-SINK = AdapterType("memory", MemoryConfig, _open)
+SINK = AdapterType("memory", MemoryConfig, _open, releases=True, adopts=True)
 """A sink on a target that all memory sinks of the process share."""

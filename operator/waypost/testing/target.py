@@ -14,6 +14,7 @@ import msgspec
 
 from waypost.adapter import APPLIED, Change, Fence, Fenced, Mark, NotClaimed, Outcome, PermanentError
 from waypost.kit.ownership import Ownership
+from waypost.testing import layout
 
 __all__ = ["SharedTarget", "Stamp", "Write", "owner_of"]
 
@@ -56,6 +57,16 @@ def owner_of(content: bytes) -> Ownership | None:
         return Ownership.decode(_decoder.decode(content).ownership)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
+
+
+def _refused(there: bytes | None, change: Change, owner: str) -> Outcome | None:
+    """Say why what is there is not touched; None where it may be."""
+    if there is None or ((whose := owner_of(there)) is not None and whose.owner == owner):
+        return None
+    if whose is None and change.adopt and change.record is not None and layout.same(there, change.record.content):
+        return Outcome("identical", f"{len(there)} bytes") if change.adopt == "ask" else None
+    who = "somebody who does not say so" if whose is None else f"owner `{whose.owner}`"
+    return Outcome("conflict", f"the record there belongs to {who}")
 
 
 def _now() -> float:
@@ -117,11 +128,13 @@ class SharedTarget:
         outcomes: dict[str, Outcome] = {}
         for change in batch:
             there = self.records.get(change.key)
-            if there is not None and ((whose := owner_of(there)) is None or whose.owner != owner):
-                who = "somebody who does not say so" if whose is None else f"owner `{whose.owner}`"
-                outcomes[change.key] = Outcome("conflict", f"the record there belongs to {who}")
+            if (refused := _refused(there, change, owner)) is not None:
+                outcomes[change.key] = refused
                 continue
-            self.set(change.key, None if change.record is None else change.record.content, by=owner, fence=fence)
+            content = None if change.record is None else change.record.content
+            if change.release and there is not None:
+                content = layout.released(there)
+            self.set(change.key, content, by=owner, fence=fence)
             outcomes[change.key] = APPLIED
         return outcomes
 
