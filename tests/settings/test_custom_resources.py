@@ -63,6 +63,8 @@ def test_what_has_the_wrong_shape_for_files_has_it_for_the_api_server(
 
 
 CONFIGS = [
+    ("ServiceSource", "kubernetes", {"namespaces": ["shop"], "optIn": True, "reach": "nodes", "nodes": False,
+        "context": "a"}),
     ("ServiceSource", "mesos", {"masters": ["http://m1:5050"], "pollSeconds": 30, "leaderScheme": "http",
         "naming": {"preset": "mesosDns", "zoneAttribute": "z", "labelAttributes": ["a"], "unchecked": "ready"},
         "tls": {"serverName": "m"}}),

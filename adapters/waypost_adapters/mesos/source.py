@@ -10,6 +10,7 @@ from yarl import URL
 
 from waypost.adapter import AdapterError, Changes, Context, PermanentError, Place, Snapshot
 from waypost.kit.addresses import base_url
+from waypost.kit.failures import first_of
 from waypost.kit.http import Stream
 from waypost.kit.pace import Pace
 from waypost.kit.problems import Problems
@@ -64,7 +65,7 @@ class MesosSource:
             await self._watch(out)
         except BaseExceptionGroup as group:
             self._masters.rotate()
-            raise _first(group) from None
+            raise first_of(group) from None
         except AdapterError:
             self._masters.rotate()
             raise
@@ -300,19 +301,3 @@ def _places(config: Config, context: Context) -> AbstractAsyncContextManager[Pla
             ) from None
         return elected(config, context, given[0])
     return nullcontext(Listed([base_url(master, port=5050) for master in given]))
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return the one error that a person should see.
-
-    Bugs before all, and what needs a person before what is tried again.
-    """
-    found: list[BaseException] = []
-    pending: list[BaseException] = [group]
-    while pending:
-        error = pending.pop(0)
-        if isinstance(error, BaseExceptionGroup):
-            pending += error.exceptions
-        else:
-            found.append(error)
-    return min(found, key=lambda error: (isinstance(error, AdapterError), not isinstance(error, PermanentError)))

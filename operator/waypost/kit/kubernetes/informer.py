@@ -4,9 +4,10 @@ What is promised: `objects` is what the API server had at `version`, whole; each
 server's order; what vanished while nobody watched is told by the next list (kopf and most others never tell it). A list
 counts only when all its pages came, of one version. An object that cannot be read stays as it was and is told.
 
-A watch ends by the server's clock, or is cut, and is taken up again at `version`: a cut loses nothing. One that is
-silent for longer than bookmarks take (one a minute) is ended too. Then, and after a cut, the server is asked for its
-version: one that has gone back (etcd restored) would let us wait for events for ever, so all is listed again.
+A watch ends by the server's clock, every minute, and is taken up again at `version`; so is one that is cut, and loses
+nothing by it. One in which nothing comes and which does not end in time is dead, and ended here: bookmarks would tell
+sooner, but a collection that has not changed since the API server began has none. Then, and after a cut, the server is
+asked for its version: one that has gone back (etcd restored) would let us wait for ever, so all is listed again.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ T_contra = TypeVar("T_contra", bound=Object, contravariant=True)
 
 
 class Handler(Protocol[T_contra]):
-    """Is told what there is. Subclass it; what must be there has no default. Whatever these raise ends the informer."""
+    """Is told what there is. Subclass it: the first three must be there. Whatever they raise ends the informer."""
 
     async def replaced(self, objects: Mapping[Key, T_contra], gone: Sequence[T_contra]) -> None:
         """Take all that there is, after each list, and what is no longer there since the one before.
@@ -86,12 +87,15 @@ class Handler(Protocol[T_contra]):
 
     def alive(self) -> None:
         """The server said that nothing else has happened until now."""
+        return  # a default
 
     def unreadable(self, key: Key, reason: str) -> None:
         """An object is there that cannot be decoded; what was known of it stays in `objects`."""
+        return  # a default
 
     def failing(self, error: AdapterError, seconds: float) -> None:
         """`run` cannot list or watch, and tries again after so many seconds."""
+        return  # a default
 
 
 class Informer(Generic[T]):
@@ -110,7 +114,7 @@ class Informer(Generic[T]):
         label_selector: str = "",
         field_selector: str = "",
         page: int = 500,
-        watch_seconds: float = 300.0,
+        watch_seconds: float = 60.0,
         silent_seconds: float = 75.0,
         list_seconds: float = 60.0,
     ) -> None:
@@ -157,6 +161,7 @@ class Informer(Generic[T]):
             doubtful, self._established = False, False
             try:
                 await self._watch(handler)
+                handler.alive()
                 cuts = 0
             except Silent:
                 if not self._established:

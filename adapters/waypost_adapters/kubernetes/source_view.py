@@ -1,0 +1,303 @@
+"""What is known of a cluster, kept by Service, and told as it changes: never by a list, always as this service now."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Protocol
+
+import msgspec
+
+from waypost.kit.problems import Problems
+from waypost.model import NO_LABELS, Address, Instance, Service, ServiceKey
+from waypost_adapters.kubernetes.source_config import SourceConfig
+from waypost_adapters.kubernetes.source_services import (
+    BEST,
+    Node,
+    Reached,
+    ServiceRow,
+    apart_from_endpoints,
+    is_shown,
+    labels,
+    reached,
+)
+from waypost_adapters.kubernetes.source_slices import Slice
+
+__all__ = ["Group", "Told", "View"]
+
+Place = tuple[str, str]  # namespace and name of a Service
+
+
+class Told(Protocol):
+    """Where changes go: waypost.adapter.Changes."""
+
+    def put(self, service: Service) -> None:
+        """Take a service as it is now."""
+
+    def remove(self, key: ServiceKey) -> None:
+        """Take a service's end."""
+
+
+class Group:
+    """One Service, its slices, and in which of them each instance is: mostly one, two while it moves or has two IPs."""
+
+    __slots__ = ("how", "key", "labels", "row", "shown", "slices", "told", "where")
+
+    def __init__(self, key: ServiceKey) -> None:
+        self.key = key
+        self.row: ServiceRow | None = None
+        self.shown = False
+        self.how: Reached = "endpoints"
+        self.labels: Mapping[str, str] = NO_LABELS
+        self.slices: dict[str, Slice] = {}
+        self.where: dict[str, str | tuple[str, ...]] = {}
+        self.told: tuple[Instance, ...] | None = None  # of a service that is not reached at its endpoints
+
+    @property
+    def known(self) -> bool:
+        """Whether it can be said what it has: the controller leaves a slice to each Service with a selector."""
+        return self.how != "endpoints" or bool(self.slices) or not (self.row is not None and self.row.spec.selector)
+
+    def endpoints(self) -> Collection[Instance]:
+        """Return all instances at their endpoints, each once."""
+        found: dict[str, Instance] = {}
+        for name in sorted(self.slices):
+            for id, instance in _by_id(self.slices[name]).items():
+                there = found.get(id)
+                found[id] = instance if there is None else self._merged(there, instance)
+        return found.values()
+
+    def take(self, name: str, now: Slice | None) -> tuple[list[Instance], list[str]]:
+        """Put a slice in the place of what it was (None: it is gone); return instances that changed, and ids gone."""
+        before = self.slices.pop(name, None)
+        if now is not None:
+            self.slices[name] = now
+        old = _by_id(before) if before is not None else {}
+        new = _by_id(now) if now is not None else {}
+        changed: list[Instance] = []
+        gone: list[str] = []
+        for id, instance in new.items():
+            if old.get(id) is not instance:
+                holders = self._held(id, name)
+                changed.append(instance if len(holders) == 1 else self._from(holders, id))
+        for id in old:
+            if id not in new:
+                if holders := self._left(id, name):
+                    changed.append(self._from(holders, id))
+                else:
+                    gone.append(id)
+        return changed, gone
+
+    def _held(self, id: str, name: str) -> tuple[str, ...]:
+        """Note that an instance is in a slice; return all that it is in."""
+        there = self.where.get(id)
+        if there is None or there == name:
+            self.where[id] = name
+            return (name,)
+        holders = (there,) if isinstance(there, str) else there
+        if name not in holders:
+            holders = (*holders, name)
+            self.where[id] = holders
+        return holders
+
+    def _left(self, id: str, name: str) -> tuple[str, ...]:
+        """Note that an instance is no longer in a slice; return those that it is still in."""
+        there = self.where[id]
+        if isinstance(there, str):
+            del self.where[id]
+            return ()
+        holders = tuple(holder for holder in there if holder != name)
+        self.where[id] = holders[0] if len(holders) == 1 else holders
+        return holders
+
+    def _from(self, holders: Iterable[str], id: str) -> Instance:
+        found: Instance | None = None
+        for holder in sorted(holders):
+            for instance in reversed(self.slices[holder].instances):
+                if instance.id == id:
+                    found = instance if found is None else self._merged(found, instance)
+                    break
+        assert found is not None
+        return found
+
+    def _merged(self, one: Instance, other: Instance) -> Instance:
+        """Return one instance of two: all addresses, the Service's first family first; ready if either is."""
+        families = self.row.spec.ip_families if self.row is not None else ()
+        six = bool(families) and families[0] == "IPv6"
+
+        def other_family(address: Address) -> bool:
+            return (":" in address.value) is not six
+
+        addresses = sorted(dict.fromkeys((*one.addresses, *other.addresses)), key=other_family)
+        ports = tuple(dict.fromkeys((*one.ports, *other.ports)))
+        readiness = min(one.readiness, other.readiness, key=BEST.index)
+        node, zone = one.node or other.node, one.zone or other.zone
+        return Instance(one.id, tuple(addresses), ports, readiness, 1, node, zone)
+
+
+class View:
+    """All groups and nodes; what changes is put into `out` at once, but while a list is taken in.
+
+    What a list lacks is no fact, so `muted` changes are left to the complete view that follows it; others that come
+    while that view is `held` open are told when it has ended, for it would call them absent.
+    """
+
+    def __init__(self, source: str, config: SourceConfig, problems: Problems, out: Told) -> None:
+        self.groups: dict[Place, Group] = {}
+        self.nodes: dict[str, Node] = {}
+        self.muted = False
+        self._of: dict[Place, str] = {}  # which Service each slice was of
+        self._held = False
+        self._pending: dict[ServiceKey, Place] = {}
+        self._source, self._config, self._problems, self._out = source, config, problems, out
+
+    def hold(self) -> None:
+        """Tell nothing until `release`."""
+        self._held = True
+
+    def release(self) -> None:
+        """Tell what was held back, as it is now."""
+        self._held = False
+        pending, self._pending = self._pending, {}
+        for key, place in pending.items():
+            if (group := self.groups.get(place)) is not None and group.shown:
+                self._put(group)
+            else:
+                self._out.remove(key)
+
+    def whole(self, group: Group) -> Service:
+        """Return a group's service as it is now."""
+        endpoints = group.endpoints()
+        if group.how == "endpoints":
+            return Service(group.key, group.labels, tuple(endpoints))
+        assert group.row is not None
+        group.told = apart_from_endpoints(group.row, group.how, endpoints, self.nodes)
+        return Service(group.key, group.labels, group.told)
+
+    def shown(self) -> Iterator[Group]:
+        """Yield the groups that are services here and known; what is found may change between two."""
+        for group in list(self.groups.values()):
+            if group.shown and group.known:
+                yield group
+
+    # --- Services
+
+    def put_service(self, now: ServiceRow) -> None:
+        """Take a Service as it is now."""
+        group = self._group((now.metadata.namespace, now.metadata.name))
+        before = (group.shown, group.how, group.labels, group.row and _reach(group.row))
+        group.row, group.shown, group.how = now, is_shown(now, self._config), reached(now, self._config)
+        if (found := labels(now)) != group.labels:
+            group.labels = found
+        if (group.shown, group.how, group.labels, _reach(now)) == before:
+            return
+        if group.shown:
+            self._put(group)
+        elif before[0]:
+            self._remove(group)
+
+    def drop_service(self, last: ServiceRow) -> None:
+        """Take a Service's end; slices of it that are left mean nothing."""
+        place = (last.metadata.namespace, last.metadata.name)
+        group = self._group(place)
+        was, group.row, group.shown, group.labels, group.told = group.shown, None, False, NO_LABELS, None
+        if was:
+            self._remove(group)
+        self._forget(place, group)
+
+    # --- slices
+
+    def put_slice(self, now: Slice) -> None:
+        """Take a slice as it is now."""
+        namespace, name = now.metadata.namespace, now.metadata.name
+        if self._of.get((namespace, name), now.service) != now.service:
+            self.drop_slice(now)  # of the Service that it was of
+        if not now.service:
+            return
+        place = (namespace, now.service)
+        group = self._group(place)
+        there = group.slices.get(name)
+        try:
+            differs = now.settle(there)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            self.unreadable("EndpointSlice", (namespace, name), str(error))
+            return
+        self._of[namespace, name] = now.service
+        if there is None or differs:
+            self._take(place, name, now)
+        else:
+            group.slices[name] = now
+
+    def drop_slice(self, last: Slice) -> None:
+        """Take a slice's end."""
+        namespace, name = last.metadata.namespace, last.metadata.name
+        if service := self._of.pop((namespace, name), ""):
+            self._take((namespace, service), name, None)
+
+    def _take(self, place: Place, name: str, now: Slice | None) -> None:
+        group = self._group(place)
+        fresh = not group.slices
+        changed, gone = group.take(name, now)
+        if group.shown and (changed or gone or fresh):
+            self._put(group)
+        self._forget(place, group)
+
+    # --- Nodes
+
+    def put_node(self, now: Node) -> None:
+        """Take a Node as it is now."""
+        name = now.metadata.name
+        before = self.nodes.get(name)
+        self.nodes[name] = now
+        if before is None or before.status != now.status or before.zone != now.zone:
+            self._node_changed(name)
+
+    def drop_node(self, last: Node) -> None:
+        """Take a Node's end."""
+        if self.nodes.pop(last.metadata.name, None) is not None:
+            self._node_changed(last.metadata.name)
+
+    def _node_changed(self, name: str) -> None:
+        for group in self.shown():
+            if group.how == "nodes" and any(instance.node == name for instance in group.endpoints()):
+                self._put(group)
+
+    # --- inside
+
+    def unreadable(self, kind: str, place: Place, reason: str) -> None:
+        """Say that an object cannot be read; what was known of it stays."""
+        self._problems.tell("Unreadable", "/".join(place), f"this {kind} stays as it was: {reason}")
+
+    def _put(self, group: Group) -> None:
+        if not group.known or self._later(group):
+            return
+        told = group.told
+        service = self.whole(group)
+        if group.how == "endpoints" or told != service.instances:
+            self._out.put(service)
+
+    def _remove(self, group: Group) -> None:
+        if not self._later(group):
+            self._out.remove(group.key)
+
+    def _later(self, group: Group) -> bool:
+        if not self.muted and self._held:
+            self._pending[group.key] = (group.key.namespace, group.key.name)
+        return self.muted or self._held
+
+    def _group(self, place: Place) -> Group:
+        if (group := self.groups.get(place)) is None:
+            group = self.groups[place] = Group(ServiceKey(self._source, *place))
+        return group
+
+    def _forget(self, place: Place, group: Group) -> None:
+        if group.row is None and not group.slices:
+            del self.groups[place]
+
+
+def _by_id(slice: Slice) -> dict[str, Instance]:
+    """Return a slice's instances; one that is there twice is as it is last."""
+    return {instance.id: instance for instance in slice.instances if instance.addresses}
+
+
+def _reach(row: ServiceRow) -> object:
+    return row.spec, row.status
