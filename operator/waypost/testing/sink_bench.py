@@ -66,6 +66,7 @@ class SinkBench:
 
     adapter = ""  # where the AdapterType is: "package.module:SINK"
     fenced = True  # False where the target cannot compare a fence in the write: `claim` returns None
+    together = False  # True where all under one name is one owner's as a whole, or somebody else's
     stalls = False  # True where `stall` is filled in
     bound = 10.0  # seconds within which a call returns, and `drift` marks
     timeout = 60.0  # seconds after which a call to a stalled target must have given up
@@ -169,6 +170,10 @@ class SinkBench:
         """Return one record."""
         (record,) = self.records(sink, rendering.instance(id, **fields), stem=stem, owner=owner)
         return record
+
+    def apart(self, stem: str) -> str:
+        """Return the stem for a record beside one that is not ours: the same, unless they cannot share a name."""
+        return stem if self.together else "web"
 
     def skip_unless_fenced(self) -> None:
         """Skip the test for a sink whose target cannot compare fences."""

@@ -91,11 +91,11 @@ class OwnershipConformance(SinkBench):
 
     async def test_observe_gives_ours_only(self) -> None:
         async with self.claimed("owner-a", "owner-b") as (ours, theirs):
-            mine = self.record(ours.sink, "mine")
-            other = self.record(theirs.sink, "other", owner="owner-b")
+            mine = self.record(ours.sink, "mine", self.apart("mine"))
+            other = self.record(theirs.sink, "other", self.apart("other"), owner="owner-b")
             await ours.put(mine)
             await theirs.put(other)
-            nobody = self.record(ours.sink, "nobody").key
+            nobody = self.record(ours.sink, "nobody", self.apart("nobody")).key
             await self.foreign(nobody)
             assert (await ours.observed()).keys() == {mine.key}, "observes what is not its own"
             assert (await theirs.observed()).keys() == {other.key}, "observes what is not its own"
@@ -148,6 +148,7 @@ class OwnershipConformance(SinkBench):
     async def test_one_conflict_in_a_batch_fails_alone(self) -> None:
         async with self.one() as ours:
             records = self.records(ours.sink, *(rendering.instance(f"i-{number}", number) for number in range(5)))
+            records[2] = self.record(ours.sink, "i-2", self.apart("conflict"), number=2)
             await self.foreign(records[2].key)
             outcomes = await ours.apply(*(Change(record.key, record, create=True) for record in records))
             statuses = [outcomes[record.key].status for record in records]
@@ -156,7 +157,8 @@ class OwnershipConformance(SinkBench):
 
     async def test_there_is_one_outcome_for_each_change(self) -> None:
         async with self.one() as ours:
-            old, new, absent, foreign = (self.record(ours.sink, each) for each in ("old", "new", "absent", "foreign"))
+            old, new, absent = (self.record(ours.sink, each) for each in ("old", "new", "absent"))
+            foreign = self.record(ours.sink, "foreign", self.apart("foreign"))
             await ours.put(old)
             await self.foreign(foreign.key)
             batch = [
@@ -199,11 +201,11 @@ class OwnershipConformance(SinkBench):
 
     async def test_inspect_tells_of_others_and_not_of_us(self) -> None:
         async with self.claimed("owner-a", "owner-b") as (ours, theirs):
-            mine = self.record(ours.sink, "mine")
+            mine = self.record(ours.sink, "mine", self.apart("mine"))
             other = self.record(theirs.sink, "other", owner="owner-b")
             await ours.put(mine)
             await theirs.put(other)
-            found = await ours.sink.inspect([self.name("web")])
+            found = await ours.sink.inspect(dict.fromkeys((self.name("web"), mine.name)))
             assert [(each.key, each.owner) for each in found] == [(other.key, "owner-b")]
             assert all(len(each.summary) <= 200 for each in found)
             assert await ours.sink.inspect([self.name("elsewhere")]) == []

@@ -1,0 +1,305 @@
+"""The sink: claims, observes, inspects, writes and watches Services and EndpointSlices in its namespaces.
+
+What is written is in `sink_objects` and `sink_service`, which slice an instance stands in is in `sink_placing`, how it
+is written in `sink_work`, who may write in `sink_fencing`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
+from functools import partial
+from typing import Self
+
+import msgspec
+from yarl import URL
+
+from waypost.adapter import (
+    AdapterError,
+    Change,
+    Context,
+    Fence,
+    Fenced,
+    Finding,
+    Foreign,
+    InvalidRecord,
+    Limits,
+    Mark,
+    NotClaimed,
+    Observed,
+    Outcome,
+    PermanentError,
+    Place,
+    Record,
+)
+from waypost.kit.dnsnames import BadName
+from waypost.kit.kubernetes.access import Access, from_text, of_process
+from waypost.kit.reach import place_of, tried
+from waypost.model import Publication, PublishedInstance
+from waypost_adapters.kubernetes.sink_cluster import SERVICES, SLICES, Cluster, Entry
+from waypost_adapters.kubernetes.sink_config import SinkConfig
+from waypost_adapters.kubernetes.sink_drift import Drift, Versions
+from waypost_adapters.kubernetes.sink_fencing import Fencing
+from waypost_adapters.kubernetes.sink_foreign import foreign_in
+from waypost_adapters.kubernetes.sink_group import Groups, merge, observed
+from waypost_adapters.kubernetes.sink_naming import key_parts, place, published_name
+from waypost_adapters.kubernetes.sink_networks import Networks
+from waypost_adapters.kubernetes.sink_objects import SERVICE_NAME, Part, part_of
+from waypost_adapters.kubernetes.sink_own import OwnWrites
+from waypost_adapters.kubernetes.sink_placing import Parts
+from waypost_adapters.kubernetes.sink_record import Line, Renderer, decode
+from waypost_adapters.kubernetes.sink_service import Front, front_of
+from waypost_adapters.kubernetes.sink_work import Work
+
+__all__ = ["KubernetesSink"]
+
+MOST_FOREIGN = 100
+GROUPS_AT_ONCE = 6  # of one batch
+DENIALS = 8  # by the admission policy, though the stamp is ours: the API server has not seen it yet
+SLICE = 200  # records told before others have their turn
+
+Changed = dict[str, Change]  # by the label of the instance
+
+
+class KubernetesSink:
+    """Implements `waypost.adapter.Sink` and `drift`."""
+
+    limits = Limits(records=200, bytes=400_000, in_flight=4)
+
+    def __init__(self, config: SinkConfig, context: Context, entry: Entry) -> None:
+        """Keep what is needed; nothing is sent."""
+        self._config = config
+        self._context = context
+        self._entry = entry
+        self._renderer = Renderer(config)
+        self._groups = Groups(config)
+        self._own = OwnWrites()
+        self._refused: Networks | None = None if config.cluster_cidrs is None else Networks(())
+        self._set_owner(context.owner)
+
+    def _set_owner(self, owner: str) -> None:
+        self._owner = owner
+        self._cluster = Cluster(self._entry, owner, self._config.timeout_seconds)
+        self._fencing = Fencing(self._cluster, self._config, self._context, owner)
+        self._drift = Drift(self._entry, self._groups, self._own, self._context, owner)
+
+    @classmethod
+    @asynccontextmanager
+    async def opened(cls, config: SinkConfig, context: Context) -> AsyncIterator[Self]:
+        """Make a sink with a client of its own, which is closed at the end."""
+        async with Entry(partial(_access, config, context), context) as entry:
+            yield cls(config, context, entry)
+
+    # --- pure
+
+    def render(
+        self, publication: Publication, instances: Sequence[PublishedInstance]
+    ) -> Iterator[Record | InvalidRecord]:
+        return self._renderer.render(publication, instances)
+
+    def above(self, name: str) -> Sequence[str]:
+        return ()
+
+    # --- the stamp
+
+    async def claim(self, environment: str, owner: str, past: int = 0) -> Fence | None:
+        if owner != self._owner:
+            self._set_owner(owner)
+        fence = await self._fencing.claim(environment, past)
+        if self._config.cluster_cidrs is None:
+            await self._learn_networks()
+        return fence
+
+    async def advance(self, fence: Fence) -> Fence:
+        return await self._fencing.advance(fence)
+
+    async def _learn_networks(self) -> None:
+        found, unknown = await self._cluster.networks()
+        self._refused = Networks(found)
+        if unknown:
+            self._context.warn(
+                "ClusterCIDRsUnknown",
+                f"the networks of Pods and Services cannot be asked: {', '.join(unknown)}; their addresses are not "
+                "refused unless `config.clusterCIDRs` says which they are",
+            )
+
+    # --- for people who look whether all is well
+
+    def places(self) -> Sequence[Place]:
+        place = place_of(URL(_access(self._config, self._context).server))
+        return [Place(place.host, place.port)]  # TLS goes by the kubeconfig's certificates: `stamp` and `write` tell
+
+    async def examine(self) -> Sequence[Finding]:
+        return [
+            await tried("stamp", self._fencing.told()),
+            await tried("write", self._fencing.may_write()),
+            await tried("fence", self._fencing.policy_told()),
+        ]
+
+    # --- what is there
+
+    async def observe(self, keys: Collection[str] | None = None) -> AsyncIterator[Observed]:
+        async with aclosing(self._everything() if keys is None else self._some(keys)) as groups:
+            number = 0
+            async for namespace, service, front, parts in groups:
+                headless = self._config.service_type == "Headless"
+                for each in observed(namespace, service, front, parts, self._owner, headless=headless):
+                    if keys is None or each.key in keys:
+                        yield each
+                    number += 1
+                    if number % SLICE == 0:
+                        await asyncio.sleep(0)
+
+    async def _some(self, keys: Collection[str]) -> AsyncGenerator[tuple[str, str, Front | None, Parts], None]:
+        found = dict.fromkeys(parts[:2] for key in keys if (parts := key_parts(key)) is not None)
+        for namespace, service in found:
+            if namespace not in self._config.all_namespaces:
+                continue
+            group = self._groups.get(namespace, service)
+            async with group.lock:
+                await group.read(self._cluster, self._owner)
+                front, there = group.front, Parts(group.parts)
+            yield namespace, service, front, there
+        self._groups.trim()
+
+    async def _everything(self) -> AsyncGenerator[tuple[str, str, Front | None, Parts], None]:
+        view: Versions = {}
+        for namespace in self._config.all_namespaces:
+            fronts: dict[str, Front] = {}
+            parts: dict[str, list[Part]] = {}
+            async for page in self._cluster.ours(SERVICES, namespace):
+                for raw in page:
+                    front = front_of(raw, self._owner, "")
+                    name = front.meta.name
+                    view[SERVICES.plural, namespace, name] = front.meta.resource_version
+                    fronts[name] = front_of(raw, self._owner, published_name(self._config, namespace, name))
+            async for page in self._cluster.ours(SLICES, namespace):
+                for raw in page:
+                    part = part_of(raw, self._owner, "")
+                    service = part.meta.labels.get(SERVICE_NAME, "")
+                    view[SLICES.plural, namespace, part.meta.name] = part.meta.resource_version
+                    parts.setdefault(service, []).append(part)
+                    await asyncio.sleep(0)
+            for service in sorted(fronts.keys() | parts.keys()):
+                found = parts.pop(service, [])
+                name = published_name(self._config, namespace, service)
+                for part in found:
+                    for label, line in part.lines.items():
+                        part.lines[label] = msgspec.structs.replace(line, name=name)
+                merge(found)
+                yield namespace, service, fronts.get(service), Parts(found)
+        self._drift.view = view
+
+    async def inspect(self, names: Collection[str]) -> list[Foreign]:
+        found: list[Foreign] = []
+        for name in dict.fromkeys(names):
+            try:
+                namespace, service = place(self._config, name)
+            except BadName:
+                continue
+            raw = await self._cluster.get(SERVICES, namespace, service)
+            slices = [each async for page in self._cluster.slices_of(namespace, service) for each in page]
+            found += foreign_in(name, namespace, service, raw, slices, self._owner)
+            if len(found) >= MOST_FOREIGN:
+                break
+        return found[:MOST_FOREIGN]
+
+    # --- writing
+
+    async def apply(self, batch: Sequence[Change], fence: Fence | None) -> Mapping[str, Outcome]:
+        if fence is None:
+            raise AdapterError("this sink fences its writes: claim it first")
+        outcomes: dict[str, Outcome] = {}
+        groups = self._sorted(batch, outcomes)
+        if past := await self._fencing.superseded(sorted({namespace for namespace, _ in groups}), fence):
+            return dict.fromkeys((change.key for change in batch), Outcome("superseded", past))
+        work = Work(self._cluster, self._config, self._owner, fence, self._own)
+        gate = asyncio.Semaphore(GROUPS_AT_ONCE)
+
+        async def one(at: tuple[str, str], changes: Changed) -> AdapterError | None:
+            async with gate:
+                return await self._group(work, fence, at, changes, outcomes)
+
+        errors = await asyncio.gather(*[one(at, changes) for at, changes in groups.items()])
+        self._groups.trim()
+        for error in errors:
+            if error is not None and (not work.wrote or isinstance(error, Fenced | NotClaimed | PermanentError)):
+                raise error
+        return outcomes
+
+    def _sorted(self, batch: Sequence[Change], outcomes: dict[str, Outcome]) -> dict[tuple[str, str], Changed]:
+        """Return the changes by the Service they concern; those that cannot be are settled."""
+        groups: dict[tuple[str, str], Changed] = {}
+        for change in batch:
+            parts = key_parts(change.key)
+            if parts is None or parts[0] not in self._config.all_namespaces:
+                outcomes[change.key] = Outcome("invalid", "the key names no Service of this sink")
+            elif refusal := self._refusal(change):
+                outcomes[change.key] = Outcome("invalid", refusal)
+            else:
+                groups.setdefault(parts[:2], {})[parts[2]] = change
+        return groups
+
+    def _refusal(self, change: Change) -> str:
+        if change.record is None or self._refused is None:
+            return ""
+        return next(filter(None, map(self._refused.refusal, decode(change.record.content).addresses)), "")
+
+    async def _group(
+        self, work: Work, fence: Fence, at: tuple[str, str], changes: Changed, outcomes: dict[str, Outcome]
+    ) -> AdapterError | None:
+        """Write one Service's changes; return what went wrong before anything of it was written."""
+        group = self._groups.get(*at)
+        lines: dict[str, Line | None] = {
+            label: None if change.record is None else decode(change.record.content) for label, change in changes.items()
+        }
+        async with group.lock:
+            for attempt in range(DENIALS):
+                if work.uncertain:
+                    self._settle(changes, outcomes, Outcome("superseded", "not sent: another write had no answer"))
+                    return None
+                try:
+                    new = attempt == 0 and all(change.create for change in changes.values())
+                    settled, denied = await work.run(group, lines, new=new)
+                except AdapterError as error:
+                    group.known = False
+                    self._settle(changes, outcomes, Outcome("superseded", str(error)))
+                    return error
+                except BaseException:
+                    group.known = False
+                    raise
+                for label, outcome in settled.items():
+                    outcomes[changes[label].key] = outcome
+                    lines.pop(label)
+                if not denied or not lines:
+                    return None
+                try:
+                    past = await self._fencing.superseded(at[:1], fence)
+                except AdapterError as error:
+                    self._settle(changes, outcomes, Outcome("superseded", str(error)))
+                    return error
+                if past:
+                    break
+                await self._context.clock.sleep(0.02 * (attempt + 1))
+        self._settle(changes, outcomes, Outcome("superseded", "the admission policy refuses this fence"))
+        return None
+
+    @staticmethod
+    def _settle(changes: Changed, outcomes: dict[str, Outcome], outcome: Outcome) -> None:
+        """Settle what is not settled yet."""
+        for change in changes.values():
+            outcomes.setdefault(change.key, outcome)
+
+    # --- what others change
+
+    async def drift(self, mark: Mark) -> None:
+        await self._drift.run(self._config.all_namespaces, mark)
+
+
+def _access(config: SinkConfig, context: Context) -> Access:
+    """Return the way in: the credential, else that of the process."""
+    text = context.credentials.get("kubeconfig")
+    if text is None:
+        return of_process(context=config.context or None)
+    return from_text(text, config.context)
