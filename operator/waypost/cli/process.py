@@ -12,9 +12,9 @@ import random
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -30,6 +30,9 @@ from waypost.server.app import admin
 from waypost.server.token import make_token
 from waypost.settings import FileFeed, Settings
 from waypost.settings.book import Problem
+
+if TYPE_CHECKING:
+    from waypost.kube.shell import Shell
 
 __all__ = ["loop_factory", "make_engine", "serve_until_told"]
 
@@ -48,7 +51,7 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-def make_engine(folder: Path, plugins: Plugins, clock: LoopClock, **more: bool) -> Engine:
+def make_engine(folder: Path, plugins: Plugins, clock: LoopClock, **more: Any) -> Engine:
     """Return an engine on the adapters that are installed; `more` as it takes it. Raises CommandError."""
     try:
         return _engine(folder, plugins, clock, more)
@@ -91,14 +94,20 @@ class _Process:
 
     async def run(self) -> None:
         """Run everything; return when told to end and all has ended."""
-        engine = make_engine(self._folder, self._plugins, self._clock)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):  # not the loop's own way, which needs the loop to go round
             signal.signal(number, lambda number, _frame: self._end(number, loop))
         loop.add_signal_handler(signal.SIGHUP, self._again.set)
         log.info("version=%s pid=%d state_dir=%s", __version__, os.getpid(), self._folder)
         try:
-            await self._serve(engine)
+            async with self._shell() as shell:
+                parts: dict[str, Any] = (
+                    {"elector": shell.elector, "secrets": shell.credentials} if shell is not None else {}
+                )
+                engine = make_engine(self._folder, self._plugins, self._clock, **parts)
+                await self._serve(engine, shell)
+        except CommandError:
+            raise
         except (AdapterError, ExceptionGroup) as error:
             if isinstance(first := _first(error), AdapterError):  # as where the admin port is taken
                 told = str(first).removesuffix(". Tried again").replace("`listen`", "--admin")
@@ -108,7 +117,32 @@ class _Process:
             raise CommandError("an error of its own ended it: see the log, and report it") from None
         log.info("ended deregistered=0")
 
-    async def _serve(self, engine: Engine) -> None:
+    @contextlib.asynccontextmanager
+    async def _shell(self) -> AsyncIterator[Shell | None]:
+        """Give what runs beside the engine on Kubernetes; None in file mode."""
+        options = self._options
+        if not options.kubernetes:
+            yield None
+            return
+        from waypost.kube.shell import home_namespace, shell
+
+        home = home_namespace(options.namespace)
+        opening = shell(
+            self._plugins,
+            self._clock,
+            home=home,
+            lease=options.lease,
+            kubeconfig=options.kubeconfig,
+            context=options.context,
+        )
+        async with contextlib.AsyncExitStack() as stack:
+            try:
+                made = await stack.enter_async_context(opening)
+            except AdapterError as error:
+                raise CommandError(f"Kubernetes: {error}") from None
+            yield made
+
+    async def _serve(self, engine: Engine, shell: Shell | None) -> None:
         options = self._options
         serving = admin(
             engine,
@@ -122,7 +156,8 @@ class _Process:
             address = self._folder / state.ADDRESS_FILE
             _write(address, served.url + "\n")
             try:
-                work = (engine.run(), self._feed(engine), self._tidy(engine))
+                feed = self._feed(engine) if shell is None else shell.run(engine, self._putting(engine))
+                work = (engine.run(), feed, self._tidy(engine))
                 tasks = [group.create_task(each) for each in work]
                 await self._told.wait()
                 log.info("ending cause=signal")
@@ -147,14 +182,7 @@ class _Process:
     async def _feed(self, engine: Engine) -> None:
         """Follow the manifests; on SIGHUP read them again at once."""
         feed = FileFeed(self._options.files, self._plugins, self._clock)
-
-        def put(settings: Settings) -> None:
-            self._tell(settings)
-            engine.put(settings)
-            if not self._ready:
-                self._ready = True
-                notify("READY=1")
-
+        put = self._putting(engine)
         while True:
             watch = asyncio.ensure_future(feed.watch(put))
             again = asyncio.ensure_future(self._again.wait())
@@ -167,6 +195,16 @@ class _Process:
                     await watch
             self._again.clear()
             log.info("manifests=reading cause=SIGHUP")
+
+    def _putting(self, engine: Engine) -> Callable[[Settings], None]:
+        def put(settings: Settings) -> None:
+            self._tell(settings)
+            engine.put(settings)
+            if not self._ready:
+                self._ready = True
+                notify("READY=1")
+
+        return put
 
     def _tell(self, settings: Settings) -> None:
         """Log each problem once, and when it is gone."""

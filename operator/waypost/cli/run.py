@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
+from pathlib import Path
 
 from waypost.cli.arguments import Verbs, add_manifests
-from waypost.cli.exits import OK
+from waypost.cli.exits import OK, USAGE, CommandError
 from waypost.cli.logs import FORMATS, LEVELS
 
 __all__ = ["add"]
@@ -20,6 +21,7 @@ examples:
   waypost run -f manifests/
   waypost run -f sources.yaml -f shop/ --state-dir /var/lib/waypost --log-format json
   waypost run -f manifests/ --admin 127.0.0.1:0     # any free port; the other verbs find it by the state folder
+  waypost run --kubernetes --namespace waypost      # manifests are custom resources; one of several leads, by a Lease
 """
 
 
@@ -31,7 +33,8 @@ def add(verbs: Verbs) -> None:
         description="Follows the manifests and the sources, and keeps the sinks equal to what is asked for.",
         epilog=EPILOG,
     )
-    add_manifests(parser, required=True)
+    add_manifests(parser)
+    _add_kubernetes(parser)
     parser.add_argument(
         "--admin",
         metavar="ADDRESS:PORT",
@@ -56,14 +59,48 @@ def add(verbs: Verbs) -> None:
     parser.set_defaults(verb=_run)
 
 
+def _add_kubernetes(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("on Kubernetes", "in place of -f")
+    group.add_argument(
+        "--kubernetes",
+        action="store_true",
+        help="the manifests are custom resources; of several processes one leads, by a Lease",
+    )
+    group.add_argument(
+        "--kubeconfig",
+        metavar="FILE",
+        type=Path,
+        help="how to get in (default: the pod's service account, else $KUBECONFIG, else ~/.kube/config)",
+    )
+    group.add_argument("--context", metavar="NAME", help="the kubeconfig's context (default: its current one)")
+    group.add_argument(
+        "--namespace",
+        metavar="NAME",
+        default=os.environ.get("WAYPOST_NAMESPACE", ""),
+        help="Waypost's own namespace, of its Lease and its Secrets (default: $WAYPOST_NAMESPACE, else the pod's, else"
+        " `waypost`)",
+    )
+    group.add_argument("--lease", metavar="NAME", default="waypost", help="the Lease's name (default: waypost)")
+
+
 def _run(options: argparse.Namespace) -> int:
     from waypost.cli import state
     from waypost.cli.logs import start_logs
     from waypost.cli.process import serve_until_told
 
-    folder = state.make(options.state_dir or state.default_state_dir(options.files))
+    if bool(options.files) == options.kubernetes:
+        raise CommandError("either -f PATH or --kubernetes is required, and only one of them", USAGE)
+    folder = state.make(options.state_dir or _default_state_dir(options))
     start_logs(options.log_format, options.log_level)
     with state.locked(folder):
         (folder / state.ADDRESS_FILE).unlink(missing_ok=True)  # what a killed process left
         serve_until_told(options, folder)
     return OK
+
+
+def _default_state_dir(options: argparse.Namespace) -> Path:
+    from waypost.cli import state
+
+    if options.kubernetes:
+        return state.state_home() / f"kubernetes-{options.namespace or 'waypost'}"
+    return state.default_state_dir(options.files)

@@ -13,9 +13,11 @@ import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import watchfiles
+
+from waypost.adapter import Credentials
 
 if TYPE_CHECKING:
     from waypost.adapter import Clock, Metrics
@@ -23,10 +25,17 @@ if TYPE_CHECKING:
     from waypost.model import Service
     from waypost.settings import Credential
 
-__all__ = ["AdapterContext", "Declared", "FileCredentials"]
+__all__ = ["AdapterContext", "Declared", "FileCredentials", "Secrets"]
 
 A = TypeVar("A")
 MOST_BYTES = 1 << 20
+
+
+class Secrets(Credentials, Protocol):
+    """Credentials, as Waypost itself sees them."""
+
+    def missing(self) -> list[str]:
+        """Return what is named and cannot be had, with the place that was looked at, never a value."""
 
 
 class FileCredentials:
@@ -124,7 +133,7 @@ class AdapterContext:
         clock: Clock,
         random: random.Random,
         metrics: Metrics,
-        credentials: FileCredentials,
+        credentials: Secrets,
         declared: Declared,
         state_dir: Path,
         shared: Shared,

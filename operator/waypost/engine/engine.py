@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from waypost.engine.apart import apart
 from waypost.engine.budgets import SpentFile
 from waypost.engine.catalog import Loss, SourceView
 from waypost.engine.changes import Ring
-from waypost.engine.context import AdapterContext, Declared, FileCredentials
+from waypost.engine.context import AdapterContext, Declared, FileCredentials, Secrets
 from waypost.engine.holds import Holds
 from waypost.engine.leadership import Leadership
 from waypost.engine.observe import RESYNC_SECONDS
@@ -35,7 +35,7 @@ from waypost.kit.shared import Shared
 
 if TYPE_CHECKING:
     from waypost.adapter import AdapterType, Clock, Elector
-    from waypost.settings import ServiceSink, ServiceSource, Settings
+    from waypost.settings import Credential, ServiceSink, ServiceSource, Settings
 
 __all__ = ["Engine"]
 
@@ -63,13 +63,15 @@ class Engine:
         resync_seconds: float = RESYNC_SECONDS,
         dry_run: bool = False,
         only_releases: bool = False,
+        secrets: Callable[[Iterable[Credential]], Secrets] = FileCredentials,
     ) -> None:
         """Nothing runs yet. Raises OSError or MsgspecError where what a person released cannot be read.
 
         `dry_run`: no sink is written to, whatever its manifest says. `only_releases`: what a person released loses its
-        mark, and nothing else is written. `overlay` stands in for the real health checks, in
-        tests.
+        mark, and nothing else is written. `overlay` stands in for the real health checks, in tests. `secrets` finds
+        what a resource names as its credentials.
         """
+        self._secrets = secrets
         self._source_type = source_type
         self._sink_type = sink_type
         self._state_dir = state_dir
@@ -90,6 +92,8 @@ class Engine:
         self.sources: dict[str, SourceRunner] = {}
         self.sinks: dict[str, SinkRunner] = {}
         self.warnings: dict[tuple[str, str], dict[str, str]] = {}  # (kind, name) → reason → message
+        self.faults: Mapping[tuple[str, str], list[str]] = {}  # (kind, key) → what is wrong with its manifest
+        self.touched: set[str] = set()  # registrations that may stand otherwise than when this was last emptied
         self.paused: set[str] = set(PausedFile(state_dir).load())  # sinks that a person paused
         self._declared: dict[str, Declared] = {}
         self._shared = Shared()
@@ -132,6 +136,7 @@ class Engine:
     async def _apply(self, settings: Settings, group: asyncio.TaskGroup) -> None:
         """Bring everything in line with the settings; equal objects are the same object and cost nothing."""
         former, self.settings = self.settings, settings
+        self.faults = _faults(settings)
         reconciler = self.reconciler
         if reconciler.complete != settings.complete:
             reconciler.complete = settings.complete
@@ -154,7 +159,7 @@ class Engine:
         sources = [n for n, s in settings.sources.items() if before.sources.get(n) is not s]
         for name in sources:
             self._know_source(settings.sources[name])
-        self._apply_registrations(before.registrations, settings.registrations)
+        self._apply_registrations(before.registrations, settings)
         if started or any(kind == "sink" for kind, _ in stopped):
             reconciler.reconsider_all()
         for name in sorted({*sources, *(n for kind, n in stopped if kind == "source")}):
@@ -165,12 +170,16 @@ class Engine:
         for _, name in started:
             self._start(group, "sink", name)
 
-    def _apply_registrations(self, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+    def _apply_registrations(self, before: Mapping[str, Any], settings: Settings) -> None:
+        after = settings.registrations
         for key, registration in after.items():
             if before.get(key) is not registration:
                 self.reconciler.put_registration(registration)
         for key in before.keys() - after.keys():
-            self.reconciler.delete_registration(key)
+            self.reconciler.delete_registration(key, vanished=key in settings.vanished)
+        for key, policy in settings.deleted.items():  # of which some were deleted while nobody ran
+            if key not in after and key not in self.reconciler.deleted:
+                self.reconciler.delete_registration(key, orphan=policy == "Orphan")
 
     # --- sources and sinks
 
@@ -208,7 +217,7 @@ class Engine:
         limits = SinkSafety(
             safety.max_removal_percent, safety.min_removals, safety.max_change_percent, safety.window_seconds
         )
-        target = Target(name, far, self._mode(sink), Policy(limits, self._source_safety))
+        target = Target(name, far, self._mode(sink), Policy(limits, self._source_safety), self.touched)
         target.place = (spec.type, spec.owner_id, sink.decoded_config)
         former = self.reconciler.targets.get(name)
         if former is not None and former.place == target.place:
@@ -355,7 +364,7 @@ class Engine:
         name = resource.name
         warnings: dict[str, str] = {}
         self.warnings[kind, name] = warnings
-        credentials = FileCredentials(resource.spec.credentials)
+        credentials = self._secrets(resource.spec.credentials)
         for missing in credentials.missing():
             warnings["CredentialMissing"] = f"cannot be read: {missing}"
 
@@ -495,3 +504,10 @@ class Engine:
             and all(view.complete or view.frozen for view in self.reconciler.views.values())
             and all(target.settled for target in self.reconciler.targets.values() if target.mode != "Paused")
         )
+
+
+def _faults(settings: Settings) -> dict[tuple[str, str], list[str]]:
+    found: dict[tuple[str, str], list[str]] = {}
+    for problem in settings.problems:
+        found.setdefault((problem.kind, problem.name), []).append(str(problem))
+    return found

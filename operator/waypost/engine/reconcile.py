@@ -304,7 +304,7 @@ class Reconciler(World):
         self.orphaned.discard(key)
         if former is not None and former.shares != compiled.shares:
             self._reshare(key)
-        self._reconsider(former, compiled)
+        self._reconsider(key, compiled)
 
     def _reshare(self, registration: str) -> None:
         """Let who holds which name follow a registration's `sharing`."""
@@ -313,14 +313,18 @@ class Reconciler(World):
             for other in target.names.reshared(keys | target.ledger.by_registration.get(registration, set())):
                 target.mark(other, None)
 
-    def delete_registration(self, key: str) -> None:
-        """Take a registration out: a person deleted it."""
+    def delete_registration(self, key: str, *, vanished: bool = False, orphan: bool = False) -> None:
+        """Take a registration out: a person deleted it, or it `vanished`, which is no order to delete.
+
+        `orphan`: its `deletionPolicy` was Orphan, where it was never in force here.
+        """
         former = self.matcher.compiled.get(key)
         self.matcher.remove(key)
-        self.deleted.add(key)
-        if former is not None and former.registration.spec.deletion_policy == "Orphan":
-            self.orphaned.add(key)
-        self._reconsider(former, None)
+        if not vanished:
+            self.deleted.add(key)
+            if orphan or (former is not None and former.registration.spec.deletion_policy == "Orphan"):
+                self.orphaned.add(key)
+        self._reconsider(key, None)
 
     def reconsider_source(self, name: str) -> None:
         """Match and plan all services of a source again: it is new, gone or frozen, or its rules have changed."""
@@ -348,8 +352,7 @@ class Reconciler(World):
             found.update(key for key in target.ledger.by_service if key.source == name)
         return found | set(view.services) if view is not None else found
 
-    def _reconsider(self, former: Compiled | None, compiled: Compiled | None) -> None:
-        registration = (former or compiled).key  # type: ignore[union-attr]
+    def _reconsider(self, registration: str, compiled: Compiled | None) -> None:
         affected = {key.service for _, key in self._by_registration.get(registration, ())}
         for target in self.targets.values():
             affected.update(key.service for key in target.ledger.by_registration.get(registration, ()))

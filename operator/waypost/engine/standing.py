@@ -31,7 +31,7 @@ _CONFLICT = "conflict: "  # how the writer begins the reason of a write that met
 def standing(engine: Engine, key: str, now: float) -> RegistrationStatus | None:
     """Return how `namespace/name` stands; None where nothing is known of it. `now` is monotonic."""
     compiled = engine.reconciler.matcher.compiled.get(key)
-    faults = _faults(engine, key)
+    faults = engine.faults.get(("ServiceRegistration", key), [])
     if compiled is None:
         if not faults:
             return None
@@ -63,13 +63,6 @@ def is_stale(engine: Engine, source: str, now: float) -> bool:
     if view is None or declared is None or view.frozen or engine.is_declared(source):
         return False
     return view.last_read is None or now - view.last_read > declared.spec.safety.stale_seconds
-
-
-def _faults(engine: Engine, key: str) -> list[str]:
-    if engine.settings is None:
-        return []
-    mine = [p for p in engine.settings.problems if p.kind == "ServiceRegistration" and p.name == key]
-    return [str(problem) for problem in mine]
 
 
 def _panic(engine: Engine, key: str) -> Iterable[str]:

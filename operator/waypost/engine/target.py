@@ -50,7 +50,9 @@ class Target:
     `dirty[key]` is which instances to look at again, or None for all of the publication.
     """
 
-    def __init__(self, name: str, far: Far, mode: Mode, policy: Policy) -> None:
+    def __init__(self, name: str, far: Far, mode: Mode, policy: Policy, touched: set[str] | None = None) -> None:
+        """`touched` takes the registrations of which something is done, or to be done, here."""
+        self.touched = set() if touched is None else touched
         self.name = name
         self.far = far
         self.mode = mode
@@ -83,6 +85,7 @@ class Target:
 
     def mark(self, key: PublicationKey, instances: Collection[str] | None) -> None:
         """Look again at these instances of a publication; None: at all of them."""
+        self.touched.add(key.registration)
         if instances is None:
             self.dirty[key] = None
         else:
@@ -124,6 +127,7 @@ class Target:
 
     def note_complete(self, key: PublicationKey) -> None:
         """Tell the policy that a publication is as wanted, where nothing of it is left to do, under way or refused."""
+        self.touched.add(key.registration)
         if not any(key in left for left in (self.dirty, self.busy, self.waiting, self.failed)):
             self.policy.complete(key)
 

@@ -71,8 +71,29 @@ class Assembly:
                 self._accept(key, document)
         self._register(chosen)
         self._forget(chosen, now, still=still)
-        self._last = self._settings()
-        return self._last
+        return self._settings(complete=not self._problems, most=MAX_PROBLEMS)
+
+    def objects(
+        self,
+        chosen: Mapping[Key, Document],
+        gone: Iterable[Key],
+        *,
+        complete: bool,
+        deleted: Mapping[str, str] = {},
+        vanished: frozenset[str] = frozenset(),
+    ) -> Settings:
+        """Return what is asked for, where somebody else knows which objects there are: `gone` are let go of at once.
+
+        A fault of one object holds no other back, so that `complete` does not depend on it. The rest is as in Settings.
+        """
+        self._problems = [problem for document in chosen.values() for problem in document.problems]
+        for key in gone:
+            self._good.pop(key, None)
+        for key, document in chosen.items():
+            if key[0] != ServiceRegistration.kind:
+                self._accept(key, document)
+        self._register(chosen)
+        return self._settings(complete=complete, most=None, deleted=deleted, vanished=vanished)
 
     def _choose(self, readings: Iterable[Reading]) -> dict[Key, Document]:
         """Return one document for each object, and say what is wrong with the others."""
@@ -196,20 +217,31 @@ class Assembly:
         self._absent = absent
         self.wake = min(absent.values()) + ABSENT_SECONDS if absent and still else None
 
-    def _settings(self) -> Settings:
+    def _settings(
+        self,
+        *,
+        complete: bool,
+        most: int | None,
+        deleted: Mapping[str, str] = {},
+        vanished: frozenset[str] = frozenset(),
+    ) -> Settings:
         problems = sorted(self._problems)
-        if len(problems) > MAX_PROBLEMS:
-            more = f"{len(problems) - MAX_PROBLEMS} more problems are not shown"
-            problems[MAX_PROBLEMS:] = [Problem(problems[0].file, 0, 0, "", "", "", more)]
+        if most is not None and len(problems) > most:
+            more = f"{len(problems) - most} more problems are not shown"
+            problems[most:] = [Problem(problems[0].file, 0, 0, "", "", "", more)]
         made = Settings(
             {key[1]: good.object for key, good in self._good.items() if isinstance(good.object, ServiceSource)},
             {key[1]: good.object for key, good in self._good.items() if isinstance(good.object, ServiceSink)},
             {key[1]: good.object for key, good in self._good.items() if isinstance(good.object, ServiceRegistration)},
             {key[1]: good.object for key, good in self._good.items() if isinstance(good.object, ServiceHold)},
             tuple(problems),
-            not problems,
+            complete,
+            deleted,
+            vanished,
         )
-        return self._last if made == self._last else made
+        if made != self._last:
+            self._last = made
+        return self._last
 
 
 def _same(readings: Sequence[Reading], former: Sequence[Reading]) -> bool:

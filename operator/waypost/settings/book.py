@@ -38,6 +38,10 @@ class Settings(msgspec.Struct, frozen=True):
 
     Registrations are keyed `namespace/name`, the rest by name. What cannot be read keeps its last good form. `complete`
     is True only where every document of the set was read: only then does absence mean anything.
+
+    A registration that is here no more was deleted by a person, unless it is in `vanished`: then nothing of it is
+    deleted before a person says so. `deleted` are those, each with its deletionPolicy, of which that is known though
+    this process may never have had them.
     """
 
     sources: Mapping[str, ServiceSource] = {}
@@ -46,6 +50,8 @@ class Settings(msgspec.Struct, frozen=True):
     holds: Mapping[str, ServiceHold] = {}
     problems: tuple[Problem, ...] = ()
     complete: bool = False
+    deleted: Mapping[str, str] = {}
+    vanished: frozenset[str] = frozenset()
 
 
 def unresolved(settings: Settings, registration: ServiceRegistration) -> list[str]:

@@ -18,7 +18,10 @@ MAX_DOCUMENTS = 100_000
 
 
 class Document(msgspec.Struct, frozen=True):
-    """One document as it was read. `line` (from 0) is where it begins; the problems' lines count from there."""
+    """One document as it was read. `line` (from 0) is where it begins; the problems' lines count from there.
+
+    An object of an API has no text; its `file` is what it is called.
+    """
 
     file: str
     line: int
@@ -73,7 +76,10 @@ def _read_document(file: str, line: int, text: str, types: Types, folder: FilePa
 
 
 def problem_at(document: Document, fault: Fault) -> Problem:
-    """Return what is wrong with a document that was read, with its line in the file."""
+    """Return what is wrong with a document that was read, with its line in the file; one that has no text has none."""
+    if not document.text:
+        of = document.decoded
+        return Problem(document.file, 0, 0, of.kind, of.key, field(fault.path), fault.message)
     problem = _problem(document.file, compose(document.text), fault, document.decoded)
     return msgspec.structs.replace(problem, line=problem.line + document.line)
 

@@ -1,0 +1,101 @@
+"""The operator's parts on Kubernetes, put together around an engine that knows nothing of it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from waypost.adapter import Clock, Elector
+from waypost.engine.engine import Engine
+from waypost.kit.kubernetes.access import SERVICE_ACCOUNT
+from waypost.kit.kubernetes.api import Api, connect
+from waypost.kube.feed import ResourceFeed
+from waypost.kube.finalizers import BOUND_SECONDS, Finalizers
+from waypost.kube.lease import lease_elector
+from waypost.kube.secrets import KubernetesCredentials, SecretStore
+from waypost.kube.statuses import Statuses
+from waypost.settings import Credential, ServiceRegistration, Settings, Types
+
+__all__ = ["Shell", "home_namespace", "shell"]
+
+SECRETS_SECONDS = 10.0  # how long the engine waits for Secrets that cannot be listed
+
+log = logging.getLogger("waypost.kube")
+
+
+def home_namespace(given: str = "") -> str:
+    """Return Waypost's own namespace: as given, else that of its pod, else `waypost`."""
+    if given:
+        return given
+    try:
+        return (SERVICE_ACCOUNT / "namespace").read_text("ascii").strip() or "waypost"
+    except OSError:
+        return "waypost"
+
+
+class Shell:
+    """What runs beside the engine. Made by `shell`."""
+
+    def __init__(
+        self, api: Api, types: Types, home: str, clock: Clock, elector: Elector, *, bound: float = BOUND_SECONDS
+    ) -> None:
+        """`bound`: after so many seconds a deletion waits for nothing any more."""
+        self.elector = elector
+        self.home = home
+        self._api = api
+        self._types = types
+        self._clock = clock
+        self._bound = bound
+        self._secrets = SecretStore(api, home)
+
+    def credentials(self, named: Iterable[Credential]) -> KubernetesCredentials:
+        """Return the Secrets that a source or sink names."""
+        return KubernetesCredentials(self._secrets, named)
+
+    async def run(self, engine: Engine, put: Callable[[Settings], None]) -> None:
+        """Follow the custom resources, and say how they stand, until cancelled. `put` takes what is asked for."""
+
+        def changed(kind: str, key: str) -> None:
+            statuses.touch(kind, key)
+            if kind == ServiceRegistration.kind:
+                finalizers.touch(key)
+
+        feed = ResourceFeed(self._api, self._types, self.home, self._clock, on_change=changed)
+        statuses = Statuses(self._api, engine, feed.book, self._clock)
+        finalizers = Finalizers(self._api, engine, feed.book, self._clock, bound=self._bound)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._secrets.run(), name="secrets")
+            group.create_task(statuses.run(), name="statuses")
+            group.create_task(finalizers.run(), name="finalizers")
+            try:
+                async with asyncio.timeout(SECRETS_SECONDS):
+                    await self._secrets.listed.wait()
+            except TimeoutError:
+                log.warning("secrets=unlisted error=%r effect='credentials are missing'", self._secrets.failure)
+            await feed.watch(put)
+
+
+@asynccontextmanager
+async def shell(
+    types: Types,
+    clock: Clock,
+    *,
+    home: str,
+    lease: str = "waypost",
+    kubeconfig: Path | None = None,
+    context: str | None = None,
+    bound: float = BOUND_SECONDS,
+) -> AsyncIterator[Shell]:
+    """Give a Shell; at the block's end the Lease is given back. Raises AdapterError where no way in can be read."""
+    name = f"{socket.gethostname()}-{os.getpid()}"
+    async with (
+        connect(kubeconfig, context, clock=clock) as api,
+        lease_elector(api, home, lease, clock, name=name) as elector,
+    ):
+        log.info("kubernetes=%s namespace=%s lease=%s name=%s", api.server, home, lease, name)
+        yield Shell(api, types, home, clock, elector, bound=bound)
