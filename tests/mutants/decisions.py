@@ -198,7 +198,7 @@ DECISIONS = (
     # --- holds: what waits for a person
     Decision(
         "holds",
-        'kind = "removal" if removal else "change"',
+        'kind = "takeover" if takeover else "removal" if removal else "change"',
         'kind = "removal"',
         "who approves a rewrite approves a withdrawal",
     ),
@@ -240,8 +240,8 @@ DECISIONS = (
     ),
     Decision(
         "holds",
-        "hashes = {name for name, _ in pairs.values()} - decided",
-        "hashes = {name for name, _ in pairs.values()}",
+        "hashes = {name for name, *_ in pairs.values()} - decided",
+        "hashes = {name for name, *_ in pairs.values()}",
         "a new hold asks again for what was decided",
     ),
     Decision(
@@ -318,6 +318,43 @@ DECISIONS = (
         "for step in _planned(world, target, key, instances) if step.release",
         "for step in _planned(world, target, key, instances)",
         "an engine that only releases writes",
+    ),
+    # --- adoption: what is taken over
+    Decision(
+        "plan",
+        "if step is not None and showing.entry.adopts and showing.far.adopts and target.adopts:",
+        "if step is not None and showing.entry.adopts and target.adopts:",
+        "a sink that adopts never is asked to",
+    ),
+    Decision(
+        "plan",
+        "if step is not None and showing.entry.adopts and showing.far.adopts and target.adopts:",
+        "if step is not None and showing.far.adopts and target.adopts:",
+        "an entry that does not ask for it adopts",
+    ),
+    Decision(
+        "plan",
+        "known = put.key in target.twins.get(key, ()) and (key, put.key) not in target.asking",
+        "known = True",
+        "what is the same is taken over without asking",
+    ),
+    Decision(
+        "batch",
+        'if not any(put.adopt == "take" for put in step.puts) or self._may_take(step):',
+        "if True:",
+        "what is the same is taken over before a person says so",
+    ),
+    Decision(
+        "batch",
+        "removing += [step] if not wanted.puts else []",
+        "removing += [step]",
+        "an old record goes while its successor waits to be taken over",
+    ),
+    Decision(
+        "holds",
+        'takeover=cause == "Takeover"',
+        "takeover=False",
+        "who approves a rewriting approves a takeover",
     ),
     # --- batch: what goes next
     Decision(
@@ -425,8 +462,8 @@ DECISIONS = (
     ),
     Decision(
         "writer",
-        "if step.removals:\n                target.mark(step.key, (step.instance,))",
-        "if False:\n                target.mark(step.key, (step.instance,))",
+        "or step.removals:\n                target.mark(step.key, (step.instance,))",
+        "or False:\n                target.mark(step.key, (step.instance,))",
         "what a write replaces is never deleted",
     ),
 )

@@ -362,18 +362,14 @@ BAD: dict[str, tuple[str, str, list[str]]] = {
     ),
     "what is not there yet": (
         "  sinks:\n  - name: consul\n",
-        "  healthCheck: {httpGet: {path: /}}\n  sinks:\n  - name: consul\n    adopt: Identical\n",
-        [
-            "m.yaml:30: spec.healthCheck.httpGet: `httpGet` is not supported yet; supported: tcpSocket",
-            "m.yaml:33: spec.sinks[0].adopt: `Identical` is not supported yet; supported: Never",
-        ],
+        "  healthCheck: {httpGet: {path: /}}\n  sinks:\n  - name: consul\n",
+        ["m.yaml:30: spec.healthCheck.httpGet: `httpGet` is not supported yet; supported: tcpSocket"],
     ),
-    "adoption and mirrors in a sink": (
+    "mirrors in a sink": (
         "  ownerID: prod-eu",
-        "  ownerID: prod-eu\n  adoption: Identical\n  accepts: {mirrored: [dev]}",
+        "  ownerID: prod-eu\n  accepts: {mirrored: [dev]}",
         [
-            "m.yaml:21: spec.adoption: `Identical` is not supported yet; supported: Never",
-            "m.yaml:22: spec.accepts.mirrored: taking what mirrors show is not supported yet",
+            "m.yaml:21: spec.accepts.mirrored: taking what mirrors show is not supported yet",
         ],
     ),
     "a mirror": (

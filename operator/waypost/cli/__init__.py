@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from waypost import __version__
 from waypost.adapter import AdapterError
 from waypost.cli import (
+    adopt,
     changes,
     crds,
     demo,
@@ -65,6 +66,7 @@ def parser() -> Parser:
         changes,
         holds,
         pause,
+        adopt,
         release,
         doctor,
         crds,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from waypost.engine.status import HoldReport
 
-__all__ = ["add"]
+__all__ = ["add", "expires", "print_holds"]
 
 HOLDS_EPILOG = """
 examples:
@@ -56,7 +56,7 @@ def add(verbs: Verbs) -> None:
         parser.add_argument(
             "--expires",
             metavar="SECONDS",
-            type=_expires,
+            type=expires,
             default=900,
             help="how long it holds, 10 to 86400 (default: 900)",
         )
@@ -64,7 +64,8 @@ def add(verbs: Verbs) -> None:
         parser.set_defaults(verb=functools.partial(_decide, decision=decision))
 
 
-def _expires(text: str) -> int:
+def expires(text: str) -> int:
+    """Read how long a decision holds, for argparse."""
     if not text.isdigit() or not 10 <= int(text) <= 86_400:
         raise argparse.ArgumentTypeError(f"`{text}` is no number of seconds from 10 to 86400")
     return int(text)
@@ -79,7 +80,7 @@ def _holds(options: argparse.Namespace) -> int:
     if options.output == "json":
         write_json(found)
     else:
-        _print(found)
+        print_holds(found)
     return OK
 
 
@@ -93,11 +94,12 @@ def _decide(options: argparse.Namespace, *, decision: str) -> int:
     if options.output == "json":
         write_json(hold)
     else:
-        _print([hold])
+        print_holds([hold])
     return OK
 
 
-def _print(holds: Sequence[HoldReport]) -> None:
+def print_holds(holds: Sequence[HoldReport]) -> None:
+    """Tell of holds, for people."""
     from waypost.cli.output import clean, lines, paint
 
     colour = paint()
@@ -105,6 +107,8 @@ def _print(holds: Sequence[HoldReport]) -> None:
         lines("nothing waits for a person")
     for hold in holds:
         counts = f"{hold.removals} removals and {hold.changes} changes of {hold.of}"
+        if hold.cause == "Takeover":
+            counts = f"{hold.changes} records that are there already, and the same,"
         source = f" from source {hold.source}" if hold.source else ""
         lines(
             colour(hold.name, "bold"),

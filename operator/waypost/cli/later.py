@@ -11,7 +11,6 @@ from waypost.cli.exits import CommandError
 __all__ = ["LATER", "add"]
 
 LATER = {
-    "adopt": "meanwhile records of others stay untouched, and `waypost explain --name NAME` lists them",
     "token": "meanwhile remove admin.token from the state folder and restart, and a new one is made",
     "backup": "meanwhile copy the state folder while the server is stopped",
     "restore": "meanwhile put a copy of the state folder back while the server is stopped",

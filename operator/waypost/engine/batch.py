@@ -172,10 +172,11 @@ class Batcher:
         items: list[Item] = []
         later: set[str] = set()
         removing: list[Step] = []
-        for step in steps:
-            idle.discard(step.instance)
+        for wanted in steps:
+            idle.discard(wanted.instance)
+            step = self._without_twins(wanted)
             if not step.puts:
-                removing.append(step)
+                removing += [step] if not wanted.puts else []
             elif not room.fits(step.puts[0]):
                 later.add(step.instance)
             elif self._passes(step):
@@ -183,6 +184,7 @@ class Batcher:
                 items.extend(self._items(step, fitting))
                 if len(fitting) < len(step.puts) and step.instance not in target.failed.get(key, ()):
                     later.add(step.instance)  # what it removes comes up again when a write of it is acknowledged
+            self._wait_for_twins(wanted)
         for name in idle:
             self._holds.release(target.name, (key, name))
         if items or later:
@@ -273,6 +275,24 @@ class Batcher:
         self._holds.wait(target.name, cause or "BudgetExceeded", pair, removal=removal)
         self._on_hold()
         return False
+
+    def _may_take(self, step: Step) -> bool:
+        pair = (step.key, step.instance)
+        return self._holds.decision(self._target.name, pair, removal=False, takeover=True) == "Approve"
+
+    def _without_twins(self, step: Step) -> Step:
+        """Leave out what would take a record over, unless a person has approved it."""
+        if not any(put.adopt == "take" for put in step.puts) or self._may_take(step):
+            return step
+        return msgspec.structs.replace(step, puts=tuple(put for put in step.puts if put.adopt != "take"))
+
+    def _wait_for_twins(self, step: Step) -> None:
+        """Let an instance wait for a person as long as a record of it is there and nobody's."""
+        where = self._target.twin(step.key, step.instance) if step.puts else ""
+        if where and not self._may_take(step):
+            pair = (step.key, step.instance)
+            self._holds.wait(self._target.name, "Takeover", pair, removal=False, about=where)
+            self._on_hold()
 
     def _hold_cause(self, step: Step) -> HoldCause | None:
         target, now = self._target, self._clock.monotonic()

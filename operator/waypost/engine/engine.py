@@ -212,6 +212,7 @@ class Engine:
             restricted=bool(spec.allowed_cidrs),
             grants=spec.grants,
             reserved=spec.reserved_names,
+            adopts=spec.adoption == "Identical",
         )
         safety = spec.safety
         limits = SinkSafety(

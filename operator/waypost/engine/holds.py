@@ -4,8 +4,8 @@ Immutable sets of (publication, instance) pairs, each with its cause, and what w
 
 A hold's set never changes. While it is undecided, a set that has grown takes its place at most every ten seconds; after
 a decision only what is new makes another. Approval lets exactly those pairs pass that the hold names, for a time, and
-for what it says of them: who lets an instance be rewritten has not let it be withdrawn, and one that was withdrawn and
-has come back is not covered any more. Kept as one JSON file a hold.
+for what it says of them: who lets an instance be rewritten has not let it be withdrawn, or a record of somebody else be
+taken over, and one that was withdrawn and has come back is not covered any more. Kept as one JSON file a hold.
 """
 
 from __future__ import annotations
@@ -60,11 +60,11 @@ class Hold(msgspec.Struct):
         return not self.decided_time - CLOCK_SECONDS <= wall < self.decided_time + self.expires_seconds
 
 
-def pair_hash(pair: Pair, *, removal: bool) -> str:
+def pair_hash(pair: Pair, *, removal: bool, takeover: bool = False) -> str:
     """Return 8 bytes, in hex, that name a pair and what is to become of it, in every process alike."""
     key, instance = pair
     service = key.service
-    kind = "removal" if removal else "change"
+    kind = "takeover" if takeover else "removal" if removal else "change"
     parts = [key.registration, key.entry, service.source, service.namespace, service.name, instance, kind]
     text = "\0".join(parts)
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
@@ -79,8 +79,8 @@ class Holds:
         self._wall = wall
         self.holds: dict[str, Hold] = {}
         self._waiting: dict[
-            tuple[str, str, str], dict[Pair, tuple[str, bool]]
-        ] = {}  # (sink, cause, source) → pair → (hash, removal)
+            tuple[str, str, str], dict[Pair, tuple[str, bool, str]]
+        ] = {}  # (sink, cause, source) → pair → (hash, removal, what else a person should know)
         self._shown: dict[tuple[str, str, str], str] = {}
         self._sets: dict[str, set[str]] = {}  # what a hold still covers
         folder.mkdir(parents=True, exist_ok=True)
@@ -97,12 +97,15 @@ class Holds:
 
     # --- for the plan
 
-    def decision(self, sink: str, pair: Pair, *, removal: bool) -> Decision:
-        """Return what a person decided of a pair's withdrawal (else: its rewriting), as far as it still holds."""
+    def decision(self, sink: str, pair: Pair, *, removal: bool, takeover: bool = False) -> Decision:
+        """Return what a person decided of a pair's withdrawal (else: its rewriting), as far as it still holds.
+
+        `takeover`: of taking over a record that is the same and nobody's.
+        """
         decided = [h for h in self.holds.values() if h.decision and h.sink == sink and not h.expired(self._wall())]
         if not decided:
             return ""
-        name = pair_hash(pair, removal=removal)
+        name = pair_hash(pair, removal=removal, takeover=takeover)
         latest = max((h for h in decided if name in self._set(h)), key=lambda h: h.decided_time or 0, default=None)
         return latest.decision if latest else ""
 
@@ -114,15 +117,15 @@ class Holds:
             for hold in decided:
                 self._set(hold).discard(name)
 
-    def wait(self, sink: str, cause: HoldCause, pair: Pair, *, removal: bool) -> None:
-        """Take note that a pair waits."""
+    def wait(self, sink: str, cause: HoldCause, pair: Pair, *, removal: bool, about: str = "") -> None:
+        """Take note that a pair waits; `about` is for the sample."""
         group = (sink, cause, pair[0].service.source)
         for other, pairs in self._waiting.items():
             if other != group and other[0] == sink:
                 pairs.pop(pair, None)
         mine = self._waiting.setdefault(group, {})
         if (known := mine.get(pair)) is None or known[1] != removal:
-            mine[pair] = pair_hash(pair, removal=removal), removal
+            mine[pair] = pair_hash(pair, removal=removal, takeover=cause == "Takeover"), removal, about
 
     def release(self, sink: str, pair: Pair) -> None:
         """Take note that a pair waits no more: it passed, or its cause is gone."""
@@ -169,7 +172,7 @@ class Holds:
                     self._shown.pop(group, None)
                 continue
             decided = {p for h in self.holds.values() if h.decision and h.sink == group[0] for p in self._set(h)}
-            hashes = {name for name, _ in pairs.values()} - decided
+            hashes = {name for name, *_ in pairs.values()} - decided
             if not hashes or (shown is not None and not shown.decision and hashes <= self._set(shown)):
                 continue
             if shown is not None and not shown.decision:
@@ -219,18 +222,21 @@ class Holds:
     def _make(
         self,
         group: tuple[str, str, str],
-        pairs: dict[Pair, tuple[str, bool]],
+        pairs: dict[Pair, tuple[str, bool, str]],
         hashes: Iterable[str],
         of: int,
         now: float,
     ) -> Hold:
         sink, cause, source = group
         names = sorted(hashes)
-        kinds = dict(pairs.values())
+        kinds = {name: removal for name, removal, _ in pairs.values()}
         removals = sum(kinds[name] for name in names)
         digest = hashlib.sha256("".join([sink, cause, source, *names]).encode()).hexdigest()
+        chosen = set(names)
         sample = sorted(
-            f"{key} instance {instance}" for (key, instance), (name, _) in pairs.items() if name in set(names)
+            f"{key} instance {instance}{f': {about}' if about else ''}"
+            for (key, instance), (name, _, about) in pairs.items()
+            if name in chosen
         )
         hold = Hold(
             name=f"{sink}-{digest[:8]}",

@@ -67,7 +67,7 @@ class SourceRule:
 class EntryRule:
     """One item of a registration's `sinks`, compiled."""
 
-    __slots__ = ("metadata", "name", "names", "not_ready", "options", "ports", "sink", "ttl_seconds")
+    __slots__ = ("adopts", "metadata", "name", "names", "not_ready", "options", "ports", "sink", "ttl_seconds")
 
     def __init__(self, spec: Any, registration: ServiceRegistration) -> None:
         self.name: str = spec.name
@@ -76,6 +76,7 @@ class EntryRule:
         self.ports: frozenset[str] | None = frozenset(spec.ports) if spec.ports else None
         self.ttl_seconds: int | None = spec.ttl_seconds
         self.not_ready: str = spec.not_ready
+        self.adopts: bool = spec.adopt == "Identical"
         self.options = spec.decoded_options
         self.metadata = {
             key: grammar.parse(text, grammar.METADATA) for key, text in (registration.spec.metadata or {}).items()

@@ -72,6 +72,8 @@ class Observer:
             namespaced=getattr(sink, "namespaced", False),
         )
         target.failed.clear()
+        target.twins.clear()
+        target.asking.clear()
         target.problems.clear()
         target.leaving.clear()
         target.waiting.clear()
@@ -144,6 +146,7 @@ class Observer:
                 await slices.rest()
         for key, refused in list(target.failed.items()):
             target.mark(key, tuple(refused))
+        target.ask_again()
         if found:
             log.info("sink=%s resync_differences=%d", target.name, found)
 

@@ -99,6 +99,7 @@ def _planned(world: World, target: Target, key: PublicationKey, instances: Colle
         if showing is None or instance is None:
             target.clear_problem(key, name)
             target.clear_failed(key, name)
+            target.clear_twins(key, name)
             if kept and (step := _leftover(world, target, key, name, kept)) is not None:
                 steps.append(step)
             continue
@@ -116,6 +117,7 @@ def _planned(world: World, target: Target, key: PublicationKey, instances: Colle
             shown.append(found)
             continue
         target.clear_failed(key, name)
+        target.clear_twins(key, name)
         if found.problem:
             target.set_problem(key, name, found.reason)
         else:
@@ -140,6 +142,7 @@ def _released(
     for name in instances:
         target.clear_problem(key, name)
         target.clear_failed(key, name)
+        target.clear_twins(key, name)
         if not (kept := target.ledger.kept(key, name)):
             continue
         if target.releases:
@@ -229,12 +232,23 @@ def _show(world: World, target: Target, showing: Showing, shown: Sequence[Publis
             step = msgspec.structs.replace(step, puts=created, withdraws=False, changes=False)
         if name not in invalid and (step is None or not step.puts):  # it is as it should be, whatever was refused
             target.clear_failed(key, name)
+            target.clear_twins(key, name)
             if not conflicts and not clash:
                 target.clear_problem(key, name)
+        if step is not None and showing.entry.adopts and showing.far.adopts and target.adopts:
+            step = msgspec.structs.replace(step, puts=tuple(_adopting(target, key, put) for put in step.puts))
         if step is not None and (step.puts or step.removals):
             yield msgspec.structs.replace(step, cause=target.account.get((key, name), step.cause))
         else:
             target.account.pop((key, name), None)
+
+
+def _adopting(target: Target, key: PublicationKey, put: Change) -> Change:
+    """Let a record that is to be created ask for the same that is nobody's; where that is there, take it over."""
+    if not put.create:
+        return put
+    known = put.key in target.twins.get(key, ()) and (key, put.key) not in target.asking
+    return msgspec.structs.replace(put, adopt="take" if known else "ask")
 
 
 def _taken(

@@ -57,6 +57,7 @@ class Far(msgspec.Struct, frozen=True):
     restricted: bool = False  # the sink has allowedCIDRs of its own
     grants: Sequence[Any] = ()
     reserved: Sequence[str] = ()
+    adopts: bool = False  # registrations may ask that the same, which is nobody's, becomes ours
 
 
 class Withheld(msgspec.Struct, frozen=True):

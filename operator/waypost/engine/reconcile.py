@@ -429,6 +429,8 @@ class Reconciler(World):
         if target is not None:
             target.problems.pop(key, None)
             target.failed.pop(key, None)
+            for record in list(target.twins.get(key, ())):
+                target.clear_twin(key, record)
             for other in target.names.want(key, ()):
                 target.mark(other, None)
             target.mark(key, None)

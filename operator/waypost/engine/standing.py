@@ -175,7 +175,8 @@ def _entry(engine: Engine, compiled: Compiled, entry: EntryRule, tally: _Problem
         mine = shelf.instances() if shelf is not None else ()
         records += shelf.records() if shelf is not None else 0
         pending += _pending(engine, target, key, mine)
-        held += sum(_is_held(engine, target, key, instance) for instance in mine)
+        taken_over = {instance for instance, _ in target.twins.get(key, {}).values()}
+        held += sum(_is_held(engine, target, key, instance) for instance in taken_over.union(mine))
         names, refused = _conflicts(engine, target, key)
         conflicting += names
         wrong = {**target.problems.get(key, {}), **target.failed.get(key, {})}

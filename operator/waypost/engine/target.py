@@ -70,6 +70,9 @@ class Target:
         self.busy: set[PublicationKey] = set()  # a batch in flight touches them
         self.flying: set[str] = set()  # the record keys in those batches: one may go from a publication to another
         self.failed: dict[PublicationKey, dict[str, str]] = {}  # writes that the target refused: instance → reason
+        # records that are there already, the same and nobody's: publication → key → instance, and where
+        self.twins: dict[PublicationKey, dict[str, tuple[str, str]]] = {}
+        self.asking: set[tuple[PublicationKey, str]] = set()  # … that are asked for again, by publication and key
         self.kept_back: dict[PublicationKey, set[str]] = {}  # removals that stay because of those
         self.problems: dict[
             PublicationKey, dict[str, str]
@@ -124,6 +127,32 @@ class Target:
         back, self.kept_back = self.kept_back, {}
         for other, instances in back.items():
             self.mark(other, instances)
+
+    def twin(self, key: PublicationKey, instance: str) -> str:
+        """Return where the same record is for an instance, and nobody's; "" where none is known."""
+        twins = self.twins.get(key)
+        return next((where for name, where in twins.values() if name == instance), "") if twins else ""
+
+    def clear_twins(self, key: PublicationKey, instance: str) -> None:
+        """Forget what is known of records that are the same as this instance's."""
+        if (twins := self.twins.get(key)) is not None:
+            for record in [record for record, (name, _) in twins.items() if name == instance]:
+                self.clear_twin(key, record)
+
+    def clear_twin(self, key: PublicationKey, record: str) -> bool:
+        """Forget that the same as a record is there; say whether it was known."""
+        self.asking.discard((key, record))
+        if (twins := self.twins.get(key)) is None or twins.pop(record, None) is None:
+            return False
+        if not twins:
+            del self.twins[key]
+        return True
+
+    def ask_again(self) -> None:
+        """Look anew whether what waits to be taken over is there, and the same."""
+        for key, twins in self.twins.items():
+            self.asking.update((key, record) for record in twins)
+            self.mark(key, {name for name, _ in twins.values()})
 
     def note_complete(self, key: PublicationKey) -> None:
         """Tell the policy that a publication is as wanted, where nothing of it is left to do, under way or refused."""

@@ -181,12 +181,17 @@ class Writer:
                     target.policy.refund(item.spent)
             if outcome.status == "superseded":
                 target.mark(step.key, (step.instance,))
+            elif outcome.status == "identical":
+                target.twins.setdefault(step.key, {})[change.key] = step.instance, outcome.reason
+                target.asking.discard((step.key, change.key))
+                target.mark(step.key, (step.instance,))
             elif outcome.status == "unknown":
                 self._uncertain[change.key] = (step.key, step.instance)
             else:
                 reason = f"{outcome.status}: {outcome.reason}"
                 if outcome.status == "conflict":
                     accounts.drop(target, now, step.key, step.instance, change.key)  # whatever it was, it is not ours
+                target.clear_twin(step.key, change.key)
                 if change.record is not None:
                     target.failed.setdefault(step.key, {})[step.instance] = reason
                 target.set_problem(step.key, step.instance, reason)
@@ -203,7 +208,7 @@ class Writer:
             accounts.own(target, now, step.key, target.ledger.put(step.key, step.instance, kept))
             target.names.found(step.key, change.record.name)
             target.clear_failed(step.key, step.instance)
-            if step.removals:
+            if target.clear_twin(step.key, change.key) or step.removals:
                 target.mark(step.key, (step.instance,))
         else:
             accounts.drop(target, now, step.key, step.instance, change.key)

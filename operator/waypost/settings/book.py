@@ -55,16 +55,22 @@ class Settings(msgspec.Struct, frozen=True):
 
 
 def unresolved(settings: Settings, registration: ServiceRegistration) -> list[str]:
-    """Say which sources and sinks a registration names that are not declared."""
+    """Say which sources and sinks a registration names that are not declared, and what it asks for and cannot have."""
     spec = registration.spec
     named: list[tuple[str, str, str, str, Mapping[str, object]]] = [
         *(("sources", each.name, "ServiceSource", each.source_ref.name, settings.sources) for each in spec.sources),
         *(("sinks", each.name, "ServiceSink", each.sink_ref.name, settings.sinks) for each in spec.sinks),
     ]
-    return [
+    missing = [
         f"{word} entry `{entry}`: there is no {kind} `{name}`; declare it or correct the name"
         for word, entry, kind, name, declared in named
         if name not in declared
+    ]
+    return missing + [
+        f"sinks entry `{each.name}`: `adopt: {each.adopt}` is more than the `adoption: Never` of ServiceSink "
+        f"`{each.sink_ref.name}`: nothing is taken over"
+        for each in spec.sinks
+        if each.adopt != "Never" and (sink := settings.sinks.get(each.sink_ref.name)) and sink.spec.adoption == "Never"
     ]
 
 

@@ -53,8 +53,6 @@ def _source(spec: SourceSpec) -> Iterator[Fault]:
 def _sink(spec: SinkSpec) -> Iterator[Fault]:
     yield from _cidrs(spec.allowed_cidrs)
     yield from _unique(spec.credentials, "credentials")
-    if spec.adoption != "Never":
-        yield _later(("adoption",), f"`{spec.adoption}`", "Never")
     if spec.accepts.mirrored:
         yield _later(("accepts", "mirrored"), "taking what mirrors show")
 
@@ -96,8 +94,6 @@ def _registration(spec: RegistrationSpec) -> Iterator[Fault]:
         yield from _names(entry.names or (), ("sinks", place, "names"))
         for at, port in enumerate(entry.ports or ()):
             yield from _known_port(port, ports, ("sinks", place, "ports", at))
-        if entry.adopt != "Never":
-            yield _later(("sinks", place, "adopt"), f"`{entry.adopt}`", "Never")
     if spec.health_check is not None:
         yield from _health(spec.health_check, ports)
 

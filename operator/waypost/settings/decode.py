@@ -194,6 +194,9 @@ def _adapted(
         spec = msgspec.structs.replace(spec, credentials=tuple(_at(each, folder) for each in spec.credentials))
     if isinstance(spec, SourceSpec):
         return ServiceSource(metadata, spec, config), ()
+    if spec.adoption != "Never" and not adapter.adopts:
+        message = f"the type `{adapter.name}` takes no records over; supported: Never"
+        return None, (Fault(("spec", "adoption"), message),)
     return ServiceSink(metadata, spec, config), ()
 
 
