@@ -26,4 +26,6 @@ async def open_sink(config: Config, context: Context) -> AsyncIterator[Sink]:
         yield sink
 
 
-SINK: AdapterType[Sink] = AdapterType("dns", Config, open_sink, Options, credentials=("tsigKey",))
+SINK: AdapterType[Sink] = AdapterType(
+    "dns", Config, open_sink, Options, credentials=("tsigKey",), releases=True, adopts=True
+)

@@ -19,6 +19,7 @@ from waypost.adapter import Outcome
 from waypost_adapters.dns import conflicts, layout, wire
 from waypost_adapters.dns.layout import Entry, Want
 from waypost_adapters.dns.mirror import Copy, Mirror, RRset, note, shown_cname, wanted_ttl
+from waypost_adapters.dns.telling import data, kind, shown
 
 __all__ = ["Draft", "Step", "TooMuch"]
 
@@ -32,12 +33,14 @@ Place = tuple[bytes, int]
 
 
 class Step(msgspec.Struct, frozen=True, gc=False):
-    """One change: the entry to be, or None, at this own name."""
+    """One change: the entry to be, or None, at this own name. `release`, `adopt`: see adapter.Change."""
 
     key: str
     own: bytes
     entry: Entry | None
     text: bytes = b""
+    release: bool = False
+    adopt: str = ""
 
 
 class TooMuch(Exception):
@@ -96,12 +99,15 @@ class Draft(Copy):
         if text is not None and (had is None or had.owner != self.quoted_owner):
             whose = f"owner `{had.owner}`" if had is not None else "somebody who does not say so"
             return Outcome("conflict", f"the TXT record at the entry's own name belongs to {whose}")
-        if had is None and (self._other_at(step.own)):
+        if had is None and not step.adopt and self._other_at(step.own):
             return Outcome("conflict", "something that is not ours stands at the entry's own name")
         old = layout.wants(had, self.apex) if had is not None else []
         new = layout.wants(step.entry, self.apex) if step.entry is not None else []
-        if reason := conflicts.conflict(self, self.base, old, new):
+        if reason := conflicts.conflict(self, self.base, old, new, adopts=bool(step.adopt) and had is None):
             return Outcome("conflict", reason)
+        met = conflicts.twins(self, new) if step.adopt and had is None else []
+        if step.entry is not None and met and (outcome := self._met(step, step.entry, met, new)) is not None:
+            return outcome
         if reason := conflicts.too_large(self, new):
             return Outcome("invalid", reason)
         size = self._estimate(step, text or b"", old, new)
@@ -109,8 +115,29 @@ class Draft(Copy):
             raise TooMuch
         self.size += size
         self.steps.append(step)
-        self._change(step, old, new)
+        self._stated.update((want.name, want.type) for want in met)
+        if step.release:
+            self._let_go(step, old)
+        else:
+            self._change(step, old, new)
         return None
+
+    def _met(self, step: Step, entry: Entry, met: list[Want], new: list[Want]) -> Outcome | None:
+        """Say what becomes of an entry whose records are there, and nobody's; None where it takes them over."""
+        if reason := conflicts.unlike(self, met, new, entry.ttl):
+            return Outcome("conflict", reason)
+        if step.adopt == "take":
+            return None
+        told = ", ".join(f"{shown(w.name)} {kind(w.type)} {data(w.type, w.rdata)}" for w in met if w.shared)
+        return Outcome("identical", told[:200] or f"what was left of it stands at {shown(step.own)}")
+
+    def _let_go(self, step: Step, old: list[Want]) -> None:
+        """Take away what says whose it is, and nothing that consumers see."""
+        note(self, step.own, old, None)
+        self.put(step.own, wire.TXT, None)
+        for want in old:
+            if want.shared and self.get(layout.share_name(want.name, want.type, want.rdata), wire.TXT) is not None:
+                self._share(want.name, want.type, want.rdata, rely=False)
 
     def _other_at(self, own: bytes) -> bool:
         return any(self.get(own, type) is not None for type in (*ADDRESSES, wire.CNAME, wire.SRV))

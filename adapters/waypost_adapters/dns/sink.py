@@ -221,11 +221,11 @@ class DnsSink:
         if zone is None or own is None:
             return "", Outcome("invalid", "the key is none of this sink's")
         if change.record is None:
-            return zone.name, Step(change.key, own, None)
+            return zone.name, Step(change.key, own, None, release=change.release)
         entry = layout.decode(change.record.content)
         if entry is None or entry.key != change.key or entry.owner != zone.quoted_owner:
             return "", Outcome("conflict", "the record is not of this sink's owner and key")
-        return zone.name, Step(change.key, own, entry, change.record.content)
+        return zone.name, Step(change.key, own, entry, change.record.content, adopt=change.adopt)
 
     # --- what others change
 

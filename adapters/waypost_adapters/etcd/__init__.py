@@ -108,5 +108,7 @@ def _missing(error: ModuleNotFoundError, what: str) -> Exception:
     )
 
 
-SINK: AdapterType[Sink] = AdapterType("etcd", EtcdConfig, open_sink, credentials=CREDENTIALS)
+SINK: AdapterType[Sink] = AdapterType(
+    "etcd", EtcdConfig, open_sink, credentials=CREDENTIALS, releases=True, adopts=True
+)
 ELECTOR: AdapterType[Elector] = AdapterType("etcd", ElectorConfig, open_elector, credentials=CREDENTIALS)

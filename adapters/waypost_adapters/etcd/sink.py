@@ -253,7 +253,13 @@ class EtcdSink:
     async def apply(self, batch: Sequence[Change], fence: Fence | None) -> Mapping[str, Outcome]:
         if fence is None:
             raise AdapterError("etcd fences its writes: claim it first")
-        return await write(self._send, batch, Terms(self._stamp_key, self._environment, fence, self._layout.mark))
+        terms = Terms(self._stamp_key, self._environment, fence, self._layout.mark)
+        found: dict[str, bytes] = {}
+        if released := [change.key for change in batch if change.release]:
+            async with aclosing(self._read(released)) as pages:
+                async for page in pages:
+                    found.update((kv.key.decode(), kv.value) for kv in page)
+        return await write(self._send, batch, terms, found)
 
     async def _send(self, request: bytes) -> rpc.TxnResponse:
         async with self._own.writing():

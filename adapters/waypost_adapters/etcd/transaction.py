@@ -8,7 +8,7 @@ is written within the same call.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import msgspec
 
@@ -16,6 +16,7 @@ from waypost.adapter import APPLIED, AdapterError, Change, Fence, Outcome
 from waypost.kit.etcd import rpc_pb2 as rpc
 from waypost.kit.etcd import wire
 from waypost.kit.etcd.faults import TooLarge, Uncertain
+from waypost_adapters.etcd.handing import released, same
 from waypost_adapters.etcd.stamp import Stamp, judge
 
 __all__ = ["Terms", "write"]
@@ -42,17 +43,27 @@ class Terms(msgspec.Struct, frozen=True):
 
 
 class _Step(msgspec.Struct, gc=False):
-    """One change on its way; `content` None deletes. `absent`: nothing is believed to be there, so that is compared."""
+    """One change on its way; `content` None deletes. `absent`: nothing is believed to be there, so that is compared.
+
+    `was`: the very value that must be there: one to be released, or to be taken over.
+    """
 
     name: str
     key: bytes
     content: bytes | None
     absent: bool
     tries: int = 0
+    release: bool = False
+    adopt: str = ""
+    was: bytes | None = None
 
 
-async def write(send: Send, batch: Sequence[Change], terms: Terms) -> dict[str, Outcome]:
-    """Write a batch; one outcome a key. Raises what `judge` says, and any AdapterError, only where nothing was written.
+async def write(
+    send: Send, batch: Sequence[Change], terms: Terms, found: Mapping[str, bytes] | None = None
+) -> dict[str, Outcome]:
+    """Write a batch; one outcome a key. `found`: what is there of those to be released, as just read.
+
+    Raises what `judge` says, and any AdapterError, only where nothing was written.
 
     Once something was, whatever then stops the rest leaves it `superseded`: not written, to be sent again.
     """
@@ -60,10 +71,19 @@ async def write(send: Send, batch: Sequence[Change], terms: Terms) -> dict[str, 
     pending: list[_Step] = []
     for change in batch:
         key, record = change.key, change.record
-        if record is None:
+        if change.release:
+            value = (found or {}).get(key)
+            if value is None:
+                outcomes[key] = APPLIED
+            elif terms.mark < value < wire.successor(terms.mark):
+                step = _Step(key, key.encode(), released(value), False, release=True, was=value)
+                pending.append(step)
+            else:
+                outcomes[key] = Outcome("conflict", "the record there is not ours")
+        elif record is None:
             pending.append(_Step(key, key.encode(), None, False))
         elif record.content.startswith(terms.mark):
-            pending.append(_Step(key, key.encode(), record.content, change.create))
+            pending.append(_Step(key, key.encode(), record.content, change.create, adopt=change.adopt))
         else:
             outcomes[key] = Outcome("invalid", "the record does not begin with the mark of this sink's owner")
     work = _Work(send, terms, outcomes)
@@ -116,13 +136,16 @@ class _Work:
         parts = [self._opening]
         low, high = self._low, self._high
         for step in pending:
-            if step.content is None:
+            if step.was is not None and step.content is not None:
+                part = wire.equals(step.key, step.was) + wire.put(step.key, step.content)
+                part += wire.read_instead(step.key)
+            elif step.content is None:
                 part = wire.delete_when(step.key, low, high)
             elif step.absent:
                 part = wire.put_if_absent(step.key, step.content)
             else:
                 part = wire.put_if_between(step.key, step.content, low, high)
-            compares += 1 if step.absent else 2
+            compares += 1 if step.absent or step.was is not None else 2
             size += len(part)
             if count and (compares > MOST_OPERATIONS or size > MOST_BYTES or count >= self._most):
                 break
@@ -157,15 +180,28 @@ class _Work:
             return []
         again: list[_Step] = []
         for step, kvs in zip(taken, found, strict=True):
-            if kvs and not self._low < kvs[0].value < self._high:  # as etcd compares
-                self._outcomes[step.name] = Outcome("conflict", "the record there is not ours")
+            value = kvs[0].value if kvs else None
+            mine = value is not None and self._low < value < self._high  # as etcd compares
+            if value is not None and not mine and (met := _met(step, value)) is not None:
+                self._outcomes[step.name] = met
                 continue
-            if not kvs and step.content is None:
+            if value is None and (step.content is None or step.release):
                 self._outcomes[step.name] = APPLIED  # it is gone already
                 continue
-            step.absent, step.tries = not kvs, step.tries + 1
+            step.absent, step.tries = value is None, step.tries + 1
+            step.was = value if step.release or not mine else None
+            if step.release and value is not None:
+                step.content = released(value)
             if step.tries >= MOST_TRIES:
                 self._settle([step], Outcome("superseded", "others change the record all the time"))
                 continue
             again.append(step)
         return again
+
+
+def _met(step: _Step, value: bytes) -> Outcome | None:
+    """Say what becomes of a change that met a value which is not ours; None where it is to be taken over."""
+    if step.adopt and step.content is not None and same(value, step.content):
+        return Outcome("identical", f"{step.name}, {len(value)} bytes") if step.adopt == "ask" else None
+    different = ", and not the same" if step.adopt else ""
+    return Outcome("conflict", f"the record there is not ours{different}")
