@@ -10,6 +10,8 @@ for part in "$@"; do
     mesos) wanted="$wanted gcc libc6-dev libsasl2-2 libstdc++6 zlib1g" ;; # to link stand-ins; what libmesos loads
     swarm) wanted="$wanted docker.io iptables busybox-static iproute2 tini mount" ;;
     image) wanted="$wanted docker.io iptables busybox-static iproute2 tini mount mmdebstrap" ;;
+    node) wanted="$wanted mmdebstrap containerd gcc libc6-dev" ;; # its root, its images, the program "pause"
+    kind) wanted="$wanted docker.io iptables iproute2 tini mount" ;;
     zookeeper) wanted="$wanted libzookeeper-java default-jre-headless" ;;
     witness) wanted="$wanted bind9-dnsutils" ;;                           # dig
     bind) wanted="$wanted bind9" ;;
@@ -40,8 +42,8 @@ elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
 else
     echo "testbed: neither root nor sudo without a password; not installed:$missing" >&2
     case $missing in *gcc* | *libc6-dev* | *libsasl2*) echo "testbed: left out: mesos" >&2 ;; esac
-    case $missing in *docker.io* | *busybox-static* | *iptables*) echo "testbed: left out: swarm" >&2 ;; esac
-    case $missing in *mmdebstrap*) echo "testbed: left out: image" >&2 ;; esac
+    case $missing in *docker.io* | *busybox-static* | *iptables*) echo "testbed: left out: swarm, kind" >&2 ;; esac
+    case $missing in *mmdebstrap*) echo "testbed: left out: image, node" >&2 ;; esac
     case $missing in *zookeeper* | *jre*) echo "testbed: left out: zookeeper" >&2 ;; esac
     case $missing in *bind9-dnsutils*) echo "testbed: left out: dig" >&2 ;; esac
     case "$missing " in *" bind9 "*) echo "testbed: left out: bind" >&2 ;; esac

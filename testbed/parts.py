@@ -52,6 +52,7 @@ class Part:
     only_x86: bool = False
     only_root: bool = False
     commands: tuple[str, ...] = ()  # of COMMANDS: what it needs of the machine
+    needs: tuple[str, ...] = ()  # parts that it is made of: they are made before it, and it is made anew when they were
 
     @property
     def folder(self) -> Path:
@@ -63,6 +64,8 @@ class Part:
         made = hashlib.sha256(f"{self.name} {self.go}".encode())
         for path in self.inputs:
             made.update(path.read_bytes())
+        for name in self.needs:
+            made.update(PARTS[name].digest().encode())
         return made.hexdigest()
 
     def problem(self) -> str | None:
@@ -82,13 +85,15 @@ class Part:
         return None
 
 
-def _go(name: str, what: str, minutes: float, build: GoBuild) -> Part:
-    folder = HERE / "servers" / "go" / name
-    inputs = (folder / "go.mod", folder / "go.sum", *sorted(folder.glob("*.go"))) if build.module else ()
+def _go(name: str, what: str, minutes: float, build: GoBuild, *, mod: str = "") -> Part:
+    """`mod`: the part whose go.mod it shares; what its own programs need besides stands in a go.sum of its own."""
+    folder, shared = (HERE / "servers" / "go" / each for each in (name, mod or name))
+    inputs = (shared / "go.mod", folder / "go.sum", *sorted(folder.glob("*.go"))) if build.module else ()
     return Part(name, what, minutes, tuple(build.programs), inputs, build)
 
 
 KUBE = "v1.35.4"
+KIND = "v0.33.0"
 _KUBE_VERSION = "k8s.io/component-base/version"
 _KUBE_FLAGS = " ".join(
     f"-X {_KUBE_VERSION}.{key}={value}"
@@ -166,6 +171,30 @@ PARTS = {
             ),
         ),
         _go(
+            "kube-node",
+            "kubelet, kubeadm, kube-scheduler and kube-proxy 1.35.4",
+            5,
+            GoBuild(
+                {
+                    name: f"k8s.io/kubernetes/cmd/{name}"
+                    for name in ("kubelet", "kubeadm", "kube-scheduler", "kube-proxy")
+                },
+                flags=f"-s -w {_KUBE_FLAGS}",
+            ),
+            mod="kube",
+        ),
+        _go("kind", f"kind {KIND}", 0.5, GoBuild({"kind": "sigs.k8s.io/kind"}, module=False, version=KIND)),
+        Part(
+            "node",
+            "the image of kind's nodes, without a registry",
+            1.5,
+            ("node.tar", "version"),
+            tuple(HERE / "kind" / name for name in ("node.sh", "image.sh", "pause.c")),
+            only_root=True,
+            commands=("mmdebstrap", "ctr", "gcc"),
+            needs=("etcd", "coredns", "kube", "kube-node", "kind"),
+        ),
+        _go(
             "external-dns",
             "a program of external-dns 0.22.0's registry, plan and providers",
             4,
@@ -178,8 +207,11 @@ DEFAULT = ("etcd", "consul", "coredns", "kube", "mesos", "swarm", "image", "zook
 PACKAGED = {"bind": "named", "knot": "knotd"}  # what is no part of the cache, as Debian has it
 COMMANDS = {  # programs of the machine's own, and their Debian packages
     "busybox": "busybox-static",
+    "ctr": "containerd",
     "dig": "bind9-dnsutils",
+    "docker": "docker.io",
     "dockerd": "docker.io",
+    "gcc": "gcc",
     "ip": "iproute2",
     "iptables": "iptables",
     "knotd": "knot",

@@ -13,8 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from testbed.cache import cache
 from testbed.index import fetch
-from testbed.parts import HERE, PARTS, ZOOKEEPER_JARS, Part
+from testbed.parts import HERE, KIND, PARTS, ZOOKEEPER_JARS, Part
 
 GO_AT_LEAST = (1, 25)
 JARS = Path("/usr/share/java")
@@ -46,7 +47,8 @@ def go_program() -> str:
 
 def prerequisites(part: Part) -> list[Part]:
     """The parts that must be there before this one is made."""
-    return [PARTS["go"]] if part.go and not machine_go() else []
+    go = ["go"] if part.go and not machine_go() else []
+    return [PARTS[name] for name in (*go, *part.needs)]
 
 
 def make_go(target: Path, run: Runner) -> None:
@@ -100,6 +102,14 @@ def make_image(target: Path, run: Runner) -> None:
     run([sys.executable, "-m", "pip", "download", *options, *where, str(HERE.parent / "requirements/run.txt")])
 
 
+def make_node(target: Path, run: Runner) -> None:
+    """A root with systemd, containerd and kubelet, and the cluster's images in containerd's store."""
+    run(
+        ["nice", "-n", "5", "bash", str(HERE / "kind/node.sh"), str(target)],
+        env={**os.environ, "GO": go_program(), "KIND": KIND, "PARTS": str(cache())},
+    )
+
+
 def make_zookeeper(target: Path, _run: Runner) -> None:
     """Links to the archives that Debian's packages have, and to the Java that runs them."""
     found = shutil.which("java")
@@ -138,6 +148,7 @@ def recipe(part: Part) -> Callable[[Path, Runner], None]:
         "go": make_go,
         "image": make_image,
         "mesos": make_mesos,
+        "node": make_node,
         "swarm": make_swarm,
         "witness": make_witness,
         "zookeeper": make_zookeeper,
