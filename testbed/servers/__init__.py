@@ -6,6 +6,7 @@ from testbed.servers.coredns import CoreDns
 from testbed.servers.docker import Docker
 from testbed.servers.etcd import ROOT_PASSWORD, Etcd, EtcdCluster
 from testbed.servers.framework import Framework, Task
+from testbed.servers.kind import KindCluster
 from testbed.servers.knot import Knot
 from testbed.servers.kubernetes import KubeApiServer, KubeControllers, Kubernetes
 from testbed.servers.mesos import MesosAgent, MesosCluster, MesosMaster
@@ -22,6 +23,7 @@ __all__ = [
     "Etcd",
     "EtcdCluster",
     "Framework",
+    "KindCluster",
     "Knot",
     "KubeApiServer",
     "KubeControllers",

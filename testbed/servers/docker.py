@@ -36,9 +36,13 @@ class Docker(SwarmNode):
 
     async def provision(self) -> None:
         """Give it the image BASE."""
-        root = (cache() / "image" / "base.tar").read_bytes()
-        repo, _, tag = BASE.partition(":")
-        (await self.api.request("POST", "/images/create", root, fromSrc="-", repo=repo, tag=tag, timeout=120)).expect()
+        await self.load(cache() / "image" / "base.tar", BASE)
+
+    async def load(self, root: Path, image: str, *changes: str) -> None:
+        """Make an image of a tar of its root; `changes`: lines as of a Dockerfile, `ENTRYPOINT ["/bin/sh"]`."""
+        repo, _, tag = image.partition(":")
+        asked = {"fromSrc": "-", "repo": repo, "tag": tag, "changes": list(changes)}
+        (await self.api.request("POST", "/images/create", root, timeout=240, **asked)).expect()
 
     async def build(self, context: bytes, image: str, **arguments: str) -> None:
         """Build an image from a tar of a folder with a Dockerfile. Raises ValueError with what the engine said."""
