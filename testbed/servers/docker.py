@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from testbed.cache import cache
+from testbed.servers.docker_api import Query
 from testbed.servers.swarm import SwarmNetwork, SwarmNode
+from testbed.web import Answer
 
 BASE = "waypost-testbed/python:1"
 
@@ -41,16 +43,13 @@ class Docker(SwarmNode):
     async def load(self, root: Path, image: str, *changes: str) -> None:
         """Make an image of a tar of its root; `changes`: lines as of a Dockerfile, `ENTRYPOINT ["/bin/sh"]`."""
         repo, _, tag = image.partition(":")
-        asked = {"fromSrc": "-", "repo": repo, "tag": tag, "changes": list(changes)}
-        (await self.api.request("POST", "/images/create", root, timeout=240, **asked)).expect()
+        asked: dict[str, Query] = {"fromSrc": "-", "repo": repo, "tag": tag, "changes": list(changes)}
+        _unless_it_failed(await self.api.request("POST", "/images/create", root, timeout=240, **asked))
 
     async def build(self, context: bytes, image: str, **arguments: str) -> None:
         """Build an image from a tar of a folder with a Dockerfile. Raises ValueError with what the engine said."""
         query = {"t": image, "networkmode": "none", "buildargs": json.dumps(arguments)}
-        answer = await self.api.request("POST", "/build", context, timeout=240, **query)
-        said = answer.expect().body.decode()
-        if '"errorDetail"' in said:
-            raise ValueError(said[-2000:])
+        _unless_it_failed(await self.api.request("POST", "/build", context, timeout=240, **query))
 
     async def create(self, image: str, *command: str, name: str, **host: Any) -> str:
         """Create a container and return its id; `host` is merged into its HostConfig, `User` into it itself."""
@@ -87,3 +86,10 @@ class Docker(SwarmNode):
             size = int.from_bytes(raw[4:8], "big")
             said, raw = said + raw[8 : 8 + size], raw[8 + size :]
         return said.decode(errors="replace")
+
+
+def _unless_it_failed(answer: Answer) -> None:
+    """Raise ValueError with what the engine said: a failure comes late, in an answer that began well."""
+    said = answer.expect().body.decode(errors="replace")
+    if '"errorDetail"' in said:
+        raise ValueError(said[-2000:])

@@ -12,6 +12,7 @@ from testbed.web import Answer
 
 Query = str | int | list[str]
 
+
 class _Connection(http.client.HTTPConnection):
     """HTTP over a Unix socket."""
 
@@ -35,12 +36,10 @@ class DockerApi:
     async def request(
         self, method: str, path: str, body: object = None, *, timeout: float = 30, **query: Query
     ) -> Answer:
-        """Send one request (a `body` that is not bytes or a file goes as JSON); OSError: no answer within `timeout` seconds."""
+        """Send one request (a `body` that is not bytes or a file goes as JSON); OSError: no answer in `timeout` s."""
         return await asyncio.to_thread(self._request, method, path, body, timeout, query)
 
-    async def call(
-        self, method: str, path: str, body: object = None, *, timeout: float = 30, **query: Query
-    ) -> Any:
+    async def call(self, method: str, path: str, body: object = None, *, timeout: float = 30, **query: Query) -> Any:
         """The same, decoded; raises ValueError for a refusal."""
         answer = await self.request(method, path, body, timeout=timeout, **query)
         answer.expect(200, 201, 204)

@@ -139,6 +139,13 @@ class Etcd(Server):
         answer = await self.call("kv/range", {"key": _b64(start), "range_end": _b64(end)})
         return {_text(kv["key"]): _text(kv.get("value", "")) for kv in answer.get("kvs", [])}
 
+    async def created(self, prefix: str) -> dict[str, int]:
+        """The revision at which each key was made: one that was deleted and written again has another than before."""
+        start, end = prefix.encode(), _after(prefix.encode())
+        asked = {"key": _b64(start), "range_end": _b64(end), "keys_only": True}
+        answer = await self.call("kv/range", asked)
+        return {_text(kv["key"]): int(kv["create_revision"]) for kv in answer.get("kvs", [])}
+
     async def delete(self, prefix: str = "") -> None:
         """Delete all keys with this prefix (without one: all)."""
         start = prefix.encode() or b"\0"

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import io
-import os
-import subprocess
-import tarfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,13 +11,12 @@ from typing import Any
 
 import pytest
 
-from testbed.cache import cache
+from testbed import waypost_image
 from testbed.pytest_plugin import in_a_loop_of_its_own
 from testbed.servers import Docker
 from testbed.servers.docker import BASE
 
 pytestmark = [pytest.mark.server("image"), pytest.mark.timeout(400)]
-ROOT = Path(__file__).parents[2]
 IMAGE = "waypost-test:1"
 LOCKED: dict[str, Any] = {
     "ReadonlyRootfs": True,
@@ -58,17 +53,14 @@ spec:
 def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Docker]:
     """An engine that has the image."""
     engine = Docker(tmp_path_factory.mktemp("docker"))
-    context = tmp_path_factory.mktemp("context") / "image"
-    made = cache() / "image"
-    given = {"WHEELS": str(made / "wheels"), "PYTHON_VERSION": (made / "python").read_text().strip()}
-    script = ["sh", str(ROOT / "packaging" / "image.sh"), str(context)]
-    subprocess.run(script, env={**os.environ, **given}, check=True, timeout=200)
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w") as archive:
-        archive.add(context, ".")
+    folder = tmp_path_factory.mktemp("context") / "image"
+
+    async def build() -> None:
+        await engine.build(await waypost_image.context(folder), IMAGE, BASE=BASE)
+
     in_a_loop_of_its_own(engine.start())
     try:
-        in_a_loop_of_its_own(engine.build(packed.getvalue(), IMAGE, BASE=BASE))
+        in_a_loop_of_its_own(build())
         yield engine
     finally:
         in_a_loop_of_its_own(engine.stop())

@@ -1,0 +1,159 @@
+"""`make e2e-kind`: Waypost's image on a real kind cluster, what it registers in a real etcd, and how it fails over.
+
+Ends by itself and leaves nothing behind; when a step fails it says what a person would look at.
+"""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from e2e.steps import StepError, say, step, until
+from testbed import MissingError, require, waypost_image
+from testbed.command import CommandError
+from testbed.process import NotReadyError
+from testbed.proxy import Proxy
+from testbed.servers import Etcd, KindCluster
+from testbed.servers.docker import BASE
+from testbed.servers.kind import PARTS
+
+ROOT = Path(__file__).parents[1]
+IMAGE = "waypost:e2e"
+NAMESPACE = "waypost-system"
+PREFIX = "/waypost/prod/"
+WHOLE = 900  # seconds, after which it gives up whatever it does
+
+
+def manifests(endpoint: str) -> str:
+    return f"""\
+apiVersion: waypost.dev/v1alpha1
+kind: ServiceSource
+metadata: {{name: machines}}
+spec: {{type: static, environment: prod}}
+---
+apiVersion: waypost.dev/v1alpha1
+kind: ServiceSink
+metadata: {{name: etcd}}
+spec: {{type: etcd, environment: prod, ownerID: e2e, config: {{endpoints: ["{endpoint}"]}}}}
+---
+apiVersion: waypost.dev/v1alpha1
+kind: ServiceRegistration
+metadata: {{name: web, namespace: shop}}
+spec:
+  sources:
+    - name: all
+      sourceRef: {{name: machines}}
+      service: {{name: web}}
+      instances: [{{id: a, addresses: ["10.0.0.1"], ports: [{{name: http, number: 80}}]}}]
+  sinks:
+    - {{name: etcd, sinkRef: {{name: etcd}}}}
+"""
+
+
+def objects(endpoint: str) -> list[dict[str, Any]]:
+    labels = {"app": "waypost"}
+    meta = {"namespace": NAMESPACE, "name": "waypost"}
+    probe = {"httpGet": {"path": "/readyz", "port": 7470}, "periodSeconds": 1}
+    container = {
+        "name": "waypost",
+        "image": IMAGE,
+        "readinessProbe": probe,
+        "volumeMounts": [{"name": "manifests", "mountPath": "/etc/waypost"}],
+    }
+    volumes = [{"name": "manifests", "configMap": {"name": "waypost"}}]
+    pod = {"metadata": {"labels": labels}, "spec": {"containers": [container], "volumes": volumes}}
+    return [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}},
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"all.yaml": manifests(endpoint)}},
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": meta,
+            "spec": {"selector": {"matchLabels": labels}, "template": pod},
+        },
+    ]
+
+
+async def image(cluster: KindCluster, directory: Path) -> None:
+    """Build Waypost's image in the cluster's engine."""
+    context = await waypost_image.context(directory)
+    await cluster.engine.build(context, IMAGE, BASE=BASE)
+
+
+async def prepare(cluster: KindCluster, directory: Path) -> None:
+    """A cluster that has the image."""
+    async with step("a Docker engine of its own", 120):
+        await cluster.engine.start(timeout=110)
+    async with step("a cluster, and Waypost's image", 400), asyncio.TaskGroup() as both:
+        both.create_task(cluster.start(timeout=390))
+        both.create_task(image(cluster, directory / "image"))
+    async with step("the image loaded into the cluster", 120):
+        await cluster.kind("load", "docker-image", IMAGE)
+
+
+async def scenario(cluster: KindCluster, etcd: Etcd, endpoint: str) -> None:
+    """Install it, register."""
+    async with step("Waypost installed, its pod ready", 120):
+        await cluster.apply(*objects(endpoint))
+        await cluster.kubectl("-n", NAMESPACE, "rollout", "status", "deployment/waypost", "--timeout=110s")
+    async with step("the first registration", 60):
+        await until("one record in etcd", lambda: etcd.created(PREFIX), lambda keys: len(keys) == 1)
+
+
+async def on_a_cluster(directory: Path) -> None:
+    """Bring up what the scenario needs, and end it."""
+    cluster = KindCluster(directory / "kind")
+    async with Etcd(directory / "etcd", unsafe_no_fsync=True) as etcd:
+        try:
+            await prepare(cluster, directory)
+            async with Proxy(etcd.endpoint, host=cluster.outside) as proxy:
+                await scenario(cluster, etcd, proxy.url)
+        except Exception:
+            say("it failed; what the cluster says:")
+            print(await cluster.explain(), flush=True)
+            raise
+        finally:
+            async with step("all of it ended", 60):
+                await cluster.stop()
+
+
+async def main() -> int:
+    """Run it; 0 when all is as promised."""
+    began = time.monotonic()
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    with tempfile.TemporaryDirectory(prefix="waypost-e2e-") as directory:
+        try:
+            async with asyncio.timeout(WHOLE):
+                await on_a_cluster(Path(directory))
+        except (StepError, CommandError, NotReadyError, TimeoutError, OSError, ValueError) as error:
+            say(f"FAILED after {time.monotonic() - began:.0f} s: {error}")
+            return 1
+    say(f"all is as promised, after {time.monotonic() - began:.0f} s")
+    return 0
+
+
+def there() -> bool:
+    """Whether all that it needs can be had; it is built where it is missing."""
+    subprocess.run(["sh", str(ROOT / "testbed" / "setup.sh"), "etcd", "image", "kind", "node"], check=False)
+    for name in ("etcd", "image", *PARTS):
+        require(name)
+    return True
+
+
+if __name__ == "__main__":
+    if os.geteuid() != 0:
+        say("left out: a cluster's nodes need root")
+        sys.exit(0)
+    try:
+        there()
+    except MissingError as error:
+        say(f"FAILED: {error}")
+        sys.exit(1)
+    sys.exit(asyncio.run(main()))
