@@ -1,5 +1,5 @@
 # Each target is a line or two; what takes more is a script in tools/.
-.PHONY: env demo test test-fast bench check image mutants simulate generate pins hooks clean
+.PHONY: env demo test test-fast e2e-kind bench check image mutants simulate generate pins hooks clean
 .DEFAULT_GOAL := env
 
 env:        # .venv with the project (editable) and every tool
@@ -13,6 +13,9 @@ test:       # everything: servers, checks, tests
 
 test-fast: env # the quick tests, which need no server
 	@.venv/bin/pytest -q -rs -n auto -m 'not server and not slow'
+
+e2e-kind: env # Waypost as an operator on a real kind cluster, in a Docker engine of its own; as root
+	@.venv/bin/python -m e2e.kind
 
 bench: env  # all benchmarks, some twenty minutes on a quiet machine; one: .venv/bin/python -m bench NAME
 	@.venv/bin/python -m bench all

@@ -59,3 +59,22 @@ def test_a_failed_build_leaves_nothing_and_shows_the_log(empty_cache: Path, monk
     with pytest.raises(install.BuildError, match="no disk"):
         install.install(PART)
     assert sorted(path.name for path in empty_cache.iterdir()) == [".thing.lock", "thing.log"]
+
+
+def test_what_a_part_is_made_of_is_made_before_it_and_another_recipe_of_that_makes_it_old(
+    empty_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = parts.Part("first", "a thing", 0.1, ("program",))
+    second = parts.Part("second", "made of it", 0.1, ("program",), needs=("first",))
+    monkeypatch.setitem(parts.PARTS, "first", first)
+    monkeypatch.setattr(install, "recipe", lambda part: made)
+    install.install(second)
+    assert first.problem() is None
+    assert second.problem() is None
+    monkeypatch.setitem(parts.PARTS, "first", parts.Part("first", "a thing", 0.1, ("program",), (Path(__file__),)))
+    assert "older recipe" in str(second.problem())
+
+
+def test_parts_with_one_go_mod_have_their_own_sums() -> None:
+    names = [str(path.relative_to(parts.HERE / "servers/go")) for path in parts.PARTS["kube-node"].inputs]
+    assert names == ["kube/go.mod", "kube-node/go.sum"]
