@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from testbed.servers.kind import PARTS
 ROOT = Path(__file__).parents[1]
 IMAGE = "waypost:e2e"
 NAMESPACE = "waypost-system"
+EXPECTED = (StepError, CommandError, NotReadyError, OSError, ValueError)  # the message says it all
 PREFIX = "/waypost/prod/"
 WHOLE = 900  # seconds, after which it gives up whatever it does
 
@@ -79,19 +81,14 @@ def objects(endpoint: str) -> list[dict[str, Any]]:
     ]
 
 
-async def image(cluster: KindCluster, directory: Path) -> None:
-    """Build Waypost's image in the cluster's engine."""
-    context = await waypost_image.context(directory)
-    await cluster.engine.build(context, IMAGE, BASE=BASE)
-
-
 async def prepare(cluster: KindCluster, directory: Path) -> None:
-    """A cluster that has the image."""
-    async with step("a Docker engine of its own", 120):
-        await cluster.engine.start(timeout=110)
-    async with step("a cluster, and Waypost's image", 400), asyncio.TaskGroup() as both:
+    """A cluster that has Waypost's image."""
+    async with step("a Docker engine of its own, and what the image is made of", 300), asyncio.TaskGroup() as both:
+        both.create_task(cluster.engine.start(timeout=290))
+        made = both.create_task(waypost_image.context(directory / "image"))
+    async with step("the cluster, and the image", 400), asyncio.TaskGroup() as both:
         both.create_task(cluster.start(timeout=390))
-        both.create_task(image(cluster, directory / "image"))
+        both.create_task(cluster.engine.build(made.result(), IMAGE, BASE=BASE))
     async with step("the image loaded into the cluster", 120):
         await cluster.kind("load", "docker-image", IMAGE)
 
@@ -132,7 +129,9 @@ async def main() -> int:
         try:
             async with asyncio.timeout(WHOLE):
                 await on_a_cluster(Path(directory))
-        except (StepError, CommandError, NotReadyError, TimeoutError, OSError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 (whatever it is, it is told)
+            if not isinstance(error, EXPECTED):
+                traceback.print_exception(error)
             say(f"FAILED after {time.monotonic() - began:.0f} s: {error}")
             return 1
     say(f"all is as promised, after {time.monotonic() - began:.0f} s")

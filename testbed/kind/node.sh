@@ -21,7 +21,7 @@ debian() {
     mmdebstrap --quiet --mode=root --variant=apt \
         --include=systemd,systemd-sysv,containerd,runc,containernetworking-plugins,iptables,nftables,conntrack,iproute2,kmod,procps,jq \
         --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/doc/*' \
-        --dpkgopt='path-exclude=/usr/share/locale/*' "$suite" "$root" - <"$sources"
+        --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt=force-unsafe-io "$suite" "$root" - <"$sources"
 }
 
 kinds_own() {

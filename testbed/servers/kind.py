@@ -20,6 +20,7 @@ NODE = "waypost-testbed/node"
 API_PORT = 6443
 RUNC = Path(__file__).parents[1] / "kind" / "runc.sh"
 CAP_SYS_RESOURCE = 24
+MEMORY_TO_SPARE = 10 << 30  # bytes; images and nodes take some 3 GiB, and are in memory where there is so much
 
 
 class KindEngine(Docker):
@@ -35,8 +36,12 @@ class KindEngine(Docker):
         wrapper.chmod(0o755)
 
     def _options(self) -> list[str]:
-        wrapped = [f"--add-runtime=own={self.directory / 'runc'}", "--default-runtime=own"]
-        return [*super()._options(), *(() if _may_set_limits() else wrapped)]
+        options = super()._options()
+        if _memory() >= MEMORY_TO_SPARE:  # node.sh mounts a tmpfs there
+            options = [each for each in options if not each.startswith("--data-root=")] + ["--data-root=/run/data"]
+        if not _may_set_limits():
+            options += [f"--add-runtime=own={self.directory / 'runc'}", "--default-runtime=own"]
+        return options
 
     async def provision(self) -> None:
         """Give it the nodes' image, and that of Waypost's base."""
@@ -91,8 +96,9 @@ class KindCluster:
         }
 
     async def start(self, *, timeout: float = 240) -> Self:
-        """Start the engine and the nodes; raises CommandError or NotReadyError with what went wrong."""
-        await self.engine.start(timeout=timeout)
+        """Start the engine, unless it runs, and the nodes; raises CommandError or NotReadyError."""
+        if not self.engine.running:
+            await self.engine.start(timeout=timeout)
         try:
             await self._create(timeout)
         except BaseException:
@@ -155,6 +161,8 @@ class KindCluster:
 
     async def explain(self) -> str:
         """What a person would look at when something is not as it should be: nodes, pods, events, kubelets."""
+        if not self.kubeconfig.exists():
+            return f"--- the engine\n{self.engine.log_tail()}"
         asked: list[tuple[str, Sequence[str]]] = [
             ("nodes and pods", (program("kube", "kubectl"), "get", "nodes,pods", "--all-namespaces", "--output=wide")),
             ("events", (program("kube", "kubectl"), "get", "events", "--all-namespaces", "--sort-by=.lastTimestamp")),
@@ -175,3 +183,13 @@ def _may_set_limits() -> bool:
         if line.startswith("CapBnd:")
     )
     return bool(bounding >> CAP_SYS_RESOURCE & 1)
+
+
+def _memory() -> int:
+    """Bytes that could be had without swapping."""
+    (available,) = (
+        int(line.split()[1])
+        for line in Path("/proc/meminfo").read_text().splitlines()
+        if line.startswith("MemAvailable:")
+    )
+    return available << 10
