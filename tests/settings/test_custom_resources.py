@@ -78,8 +78,8 @@ CONFIGS = [
     ("ServiceSink", "dns_server", {"listen": "127.0.0.1:7453", "zone": "a.test.", "ttlSeconds": 1}),
     ("ServiceSink", "etcd", {"endpoints": ["http://e:2379"], "layout": "skydns", "prefix": "/a", "zone": "a.example",
         "ttlSeconds": 1, "tls": {"serverName": "m"}}),
-    ("ServiceSink", "kubernetes", {"namespace": "edge", "namespaces": ["shop"], "serviceType": "Headless",
-        "endpointsPerSlice": 100, "clusterCIDRs": ["10.0.0.0/8"], "context": "a", "timeoutSeconds": 1}),
+    ("ServiceSink", "kubernetes", {"namespace": "a", "namespaces": ["b"], "serviceType": "Headless",
+        "endpointsPerSlice": 100, "clusterCIDRs": ["10.0.0.0/8"], "context": "c", "timeoutSeconds": 1}),
     ("ServiceSink", "registry", {"listen": "127.0.0.1:7480", "tls": {"minVersion": "1.2"}, "anonymousWrites": True}),
 ]  # fmt: skip
 
