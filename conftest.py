@@ -11,6 +11,7 @@ SLOW = (
     "tests/adapters/dns_server/test_conformance.py",
     "tests/adapters/registry/test_sink_conformance.py",
     "tests/cli/test_asking.py",
+    "tests/cli/test_elector.py",
     "tests/cli/test_once.py",
     "tests/cli/test_plugin.py",
     "tests/cli/test_run.py",

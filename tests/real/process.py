@@ -34,6 +34,7 @@ class Waypost:
         self.manifests.mkdir(parents=True)
         self.state = folder / "state"
         self.log = folder / "log"
+        self.options: list[str] = []  # more of `run`
         self._process: asyncio.subprocess.Process | None = None
 
     async def __aenter__(self) -> Self:
@@ -58,12 +59,18 @@ class Waypost:
     async def start(self) -> None:
         """Start it; it answers when this returns."""
         arguments = ["run", "-f", str(self.manifests), "--state-dir", str(self.state), "--admin", "127.0.0.1:0"]
+        arguments += self.options
         (self.state / state.ADDRESS_FILE).unlink(missing_ok=True)
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "waypost", *arguments, stdout=asyncio.subprocess.DEVNULL, stderr=log
             )
         await self.until((self.state / state.ADDRESS_FILE).exists, "it listens")
+
+    @property
+    def alive(self) -> bool:
+        """Whether a process runs."""
+        return self._process is not None and self._process.returncode is None
 
     @property
     def process(self) -> asyncio.subprocess.Process:
@@ -137,6 +144,17 @@ class Waypost:
 
     async def ask(self, *arguments: str) -> Any:
         """Run a verb against it, as a person does; return what it says, decoded."""
+        status, out, err = await self._asked(arguments)
+        assert status == 0, (arguments, err)
+        return msgspec.json.decode(out)
+
+    async def refused(self, *arguments: str) -> str:
+        """Run a verb that must fail; return what it says."""
+        status, _, err = await self._asked(arguments)
+        assert status == 1, (arguments, err)
+        return err
+
+    async def _asked(self, arguments: Sequence[str]) -> tuple[int | None, bytes, str]:
         asked: Sequence[str] = [*arguments, "--state-dir", str(self.state), "--output", "json"]
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -147,5 +165,4 @@ class Waypost:
             stderr=asyncio.subprocess.PIPE,
         )
         out, err = await process.communicate()
-        assert process.returncode == 0, (arguments, err.decode())
-        return msgspec.json.decode(out)
+        return process.returncode, out, err.decode()

@@ -37,7 +37,7 @@ class ElectorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, ren
     """The `config` of an elector of type consul. Consul takes TTLs of 10 s to a day, unless told otherwise."""
 
     address: Annotated[str, msgspec.Meta(min_length=1, max_length=300)]
-    election: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*\z", max_length=64)]
+    election: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*\Z", max_length=64)]
     datacenter: Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9_-]{0,64}$")] = ""
     ttl_seconds: Annotated[int, msgspec.Meta(ge=2, le=300)] = 10
     tls: Tls = Tls()

@@ -58,7 +58,7 @@ class ElectorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, ren
     """The `config` of an elector of type etcd."""
 
     endpoints: Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=32)]
-    election: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*\z", max_length=64)]
+    election: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*\Z", max_length=64)]
     prefix: Prefix = "/waypost-election"
     ttl_seconds: Annotated[int, msgspec.Meta(ge=2, le=300)] = 15
     tls: Tls = Tls()

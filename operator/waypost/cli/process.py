@@ -21,6 +21,7 @@ import msgspec
 from waypost import __version__
 from waypost.adapter import AdapterError, PermanentError
 from waypost.cli import state
+from waypost.cli.candidacy import Candidacy
 from waypost.cli.exits import FAILED, USAGE, CommandError
 from waypost.cli.notify import notify
 from waypost.engine.engine import Engine
@@ -100,12 +101,12 @@ class _Process:
         loop.add_signal_handler(signal.SIGHUP, self._again.set)
         log.info("version=%s pid=%d state_dir=%s", __version__, os.getpid(), self._folder)
         try:
-            async with self._shell() as shell:
-                parts: dict[str, Any] = (
-                    {"elector": shell.elector, "secrets": shell.credentials} if shell is not None else {}
-                )
+            async with self._shell() as shell, self._candidacy() as candidacy:
+                parts: dict[str, Any] = {"elector": candidacy.elector, "metrics": candidacy.metrics}
+                if shell is not None:
+                    parts |= {"elector": shell.elector, "secrets": shell.credentials}
                 engine = make_engine(self._folder, self._plugins, self._clock, **parts)
-                await self._serve(engine, shell)
+                await self._serve(engine, shell, candidacy)  # what is held is given back when nothing more is written
         except CommandError:
             raise
         except (AdapterError, ExceptionGroup) as error:
@@ -142,7 +143,10 @@ class _Process:
                 raise CommandError(f"Kubernetes: {error}") from None
             yield made
 
-    async def _serve(self, engine: Engine, shell: Shell | None) -> None:
+    def _candidacy(self) -> contextlib.AbstractAsyncContextManager[Candidacy]:
+        return Candidacy.of(self._options, self._folder, self._plugins, self._clock)
+
+    async def _serve(self, engine: Engine, shell: Shell | None, candidacy: Candidacy) -> None:
         options = self._options
         serving = admin(
             engine,
@@ -155,6 +159,7 @@ class _Process:
         async with serving as served, asyncio.TaskGroup() as group:
             address = self._folder / state.ADDRESS_FILE
             _write(address, served.url + "\n")
+            candidacy.listens(served.url)
             try:
                 feed = self._feed(engine) if shell is None else shell.run(engine, self._putting(engine))
                 work = (engine.run(), feed, self._tidy(engine))

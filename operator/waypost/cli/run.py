@@ -22,6 +22,7 @@ examples:
   waypost run -f sources.yaml -f shop/ --state-dir /var/lib/waypost --log-format json
   waypost run -f manifests/ --admin 127.0.0.1:0     # any free port; the other verbs find it by the state folder
   waypost run --kubernetes --namespace waypost      # manifests are custom resources; one of several leads, by a Lease
+  waypost run -f manifests/ --elector etcd --elector-config elector.yaml      # one of several; see high-availability.md
 """
 
 
@@ -53,6 +54,14 @@ def add(verbs: Verbs) -> None:
         choices=("auto", "open", "token"),
         default="auto",
         help="who may read metrics and status: auto (the default) is open on loopback, and with the token elsewhere",
+    )
+    parser.add_argument(
+        "--elector",
+        metavar="TYPE",
+        help="several processes of one installation, of which one writes: how they find out which (consul, etcd, …)",
+    )
+    parser.add_argument(
+        "--elector-config", metavar="FILE", type=Path, help="the elector's `config` and `credentials`, as YAML"
     )
     parser.add_argument("--log-format", choices=FORMATS, default="text", help="(default: text)")
     parser.add_argument("--log-level", choices=LEVELS, default="info", help="(default: info)")

@@ -131,8 +131,22 @@ def _notes(whole: Overview) -> Iterator[str]:
         yield "the manifests have not been read yet"
     elif not told.complete:
         yield f"{told.problem_count} problems in the manifests: nothing is deleted until all of them can be read"
-    if not whole.leads:
-        yield "standby: another process leads and writes"
+    yield from _leadership(whole)
+
+
+def _leadership(whole: Overview) -> Iterator[str]:
+    from waypost.cli.output import paint
+
+    colour, told = paint(), whole.leadership
+    if told.term is not None:
+        yield f"leader: this process leads and writes, in term {told.term}"
+    elif not whole.leads:
+        who = (
+            f"{told.leader} leads and writes, in term {told.leader_term}" if told.leader else "nobody is known to lead"
+        )
+        yield f"{colour('standby', 'yellow')}: {who}"
+    if told.problem:
+        yield f"{colour('elector', 'red')}: {colour(told.problem, 'bold')}"
 
 
 def _row(report: RegistrationReport) -> tuple[object, ...]:

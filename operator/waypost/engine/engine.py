@@ -64,6 +64,7 @@ class Engine:
         dry_run: bool = False,
         only_releases: bool = False,
         secrets: Callable[[Iterable[Credential]], Secrets] = FileCredentials,
+        metrics: MetricsRegistry | None = None,
     ) -> None:
         """Nothing runs yet. Raises OSError or MsgspecError where what a person released cannot be read.
 
@@ -79,7 +80,7 @@ class Engine:
         self._random = rng
         self._resync_seconds = resync_seconds
         self._dry_run = dry_run
-        self.metrics = MetricsRegistry()
+        self.metrics = metrics or MetricsRegistry()
         self.ring = Ring(clock.wall)
         self.holds = Holds(state_dir / "holds", clock.wall)
         self.leadership = Leadership(elector, clock, rng)

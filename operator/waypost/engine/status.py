@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ConditionReport",
     "HoldReport",
+    "LeadershipReport",
     "Manifests",
     "Overview",
     "RegistrationReport",
@@ -33,6 +34,7 @@ __all__ = [
     "hold",
     "holds",
     "known",
+    "leadership",
     "manifests",
     "overview",
     "pending",
@@ -130,10 +132,21 @@ class Manifests(msgspec.Struct, frozen=True, rename="camel"):
     problem_count: int
 
 
+class LeadershipReport(msgspec.Struct, frozen=True, rename="camel"):
+    """Who leads: `term` is this process's own, None while it is a standby; `leader` what the elector knows of."""
+
+    elector: bool
+    term: int | None = None
+    leader: str = ""
+    leader_term: int | None = None
+    problem: str = ""
+
+
 class Overview(msgspec.Struct, frozen=True, rename="camel"):
     """Everything; `after` is where the next page of registrations begins, None at the end."""
 
     leads: bool
+    leadership: LeadershipReport
     settled: bool
     manifests: Manifests
     sources: list[SourceReport]
@@ -247,6 +260,20 @@ def hold(each: Hold) -> HoldReport:
     return msgspec.convert(each, HoldReport, from_attributes=True)
 
 
+def leadership(engine: Engine) -> LeadershipReport:
+    """Return who leads."""
+    mine, leader = engine.leadership, engine.leadership.leader()
+    if mine.elector is None:
+        return LeadershipReport(elector=False)
+    return LeadershipReport(
+        elector=True,
+        term=mine.term.number if mine.term is not None else None,
+        leader=leader.name if leader is not None else "",
+        leader_term=leader.number if leader is not None else None,
+        problem=mine.problem,
+    )
+
+
 def manifests(engine: Engine) -> Manifests:
     """Return what is wrong with the manifests, of which at most 100 are listed."""
     settings = engine.settings
@@ -302,6 +329,7 @@ async def overview(
     reports, rest = await registrations(engine, now, known(engine, after, namespace), most)
     return Overview(
         leads=engine.leadership.leads(),
+        leadership=leadership(engine),
         settled=engine.settled(),
         manifests=manifests(engine),
         sources=sources,

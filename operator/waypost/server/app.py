@@ -21,7 +21,7 @@ from waypost.engine.whois import whois
 from waypost.kit.listen import parse_listen
 from waypost.kit.metrics import CONTENT_TYPE
 from waypost.kit.serve import ServeLimits, Serving, error, serve, unbounded
-from waypost.server.gate import Gate, Reads
+from waypost.server.gate import Gate, Handler, Reads
 from waypost.server.gauges import Gauges
 from waypost.server.wire import Changes, Decision, Mode, Released, Releasing
 
@@ -62,12 +62,24 @@ class Admin:
             web.get("/v1/explain", read(self.explain)),
             web.get("/v1/changes", unbounded(read(self.changes))),
             web.get("/v1/holds", read(self.holds)),
-            web.post("/v1/holds/{name}", act(self.decide)),
-            web.post("/v1/sinks/{name}", act(self.set_mode)),
+            web.post("/v1/holds/{name}", act(self._led(self.decide))),
+            web.post("/v1/sinks/{name}", act(self._led(self.set_mode))),
             web.get("/v1/whois", read(self.whois)),
             web.get("/v1/releases", read(self.releases)),
-            web.post("/v1/releases/change", act(self.release)),
+            web.post("/v1/releases/change", act(self._led(self.release))),
         ]
+
+    def _led(self, handler: Handler) -> Handler:
+        """Let a handler act only where this process leads: what a standby is told would be heard of by nobody."""
+
+        async def led(request: web.Request) -> web.StreamResponse:
+            if self._engine.leadership.leads():
+                return await handler(request)
+            leader = status.leadership(self._engine).leader
+            who = f"{leader} leads" if leader else "nobody is known to lead now"
+            return error(409, f"this process is a standby, and does nothing: {who}; ask the leader, by --server URL")
+
+        return led
 
     async def healthz(self, _request: web.Request) -> web.Response:
         """Say that the process answers."""

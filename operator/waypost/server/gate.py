@@ -12,7 +12,7 @@ from aiohttp import web
 from waypost.kit.listen import Listen
 from waypost.kit.serve import error
 
-__all__ = ["Gate", "Reads"]
+__all__ = ["Gate", "Handler", "Reads"]
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Reads = Literal["auto", "open", "token"]

@@ -40,6 +40,10 @@ class Gauges:
         mine.gauge("registrations", len(settings.registrations) if settings is not None else 0)
         mine.gauge("holds", sum(not hold.decision for hold in engine.holds.holds.values()))
         mine.gauge("leads", engine.leadership.leads())
+        if engine.leadership.elector is not None:
+            term = engine.leadership.term
+            mine.gauge("term", term.number if term is not None else 0)
+            mine.gauge("elector_up", not engine.leadership.problem)
         names = {("source", name) for name in settings.sources} if settings is not None else set()
         names |= {("sink", name) for name in engine.reconciler.targets}
         for kind, name in self._known - names:

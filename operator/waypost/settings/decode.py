@@ -42,7 +42,7 @@ from waypost.settings.registration import (
     SourceEntry,
 )
 
-__all__ = ["Decoded", "Types", "TypesOf", "decode", "resolve"]
+__all__ = ["Decoded", "Types", "TypesOf", "at", "credential_faults", "decode", "resolve"]
 
 _BY_KUBERNETES = frozenset(
     {
@@ -187,11 +187,11 @@ def _adapted(
     except (UnknownType, BrokenPlugin) as error:
         return None, (Fault(("spec", "type"), str(error)),)
     config, faults = convert(spec.config, adapter.config, ("spec", "config"))
-    faults += tuple(_credentials(spec.credentials, adapter, in_file=folder is not None))
+    faults += tuple(credential_faults(spec.credentials, adapter, ("spec",), in_file=folder is not None))
     if faults:
         return None, faults
     if folder is not None and spec.credentials:
-        spec = msgspec.structs.replace(spec, credentials=tuple(_at(each, folder) for each in spec.credentials))
+        spec = msgspec.structs.replace(spec, credentials=tuple(at(each, folder) for each in spec.credentials))
     if isinstance(spec, SourceSpec):
         return ServiceSource(metadata, spec, config), ()
     if spec.adoption != "Never" and not adapter.adopts:
@@ -200,9 +200,12 @@ def _adapted(
     return ServiceSink(metadata, spec, config), ()
 
 
-def _credentials(credentials: tuple[Credential, ...], adapter: AdapterType[Any], *, in_file: bool) -> Iterator[Fault]:
+def credential_faults(
+    credentials: tuple[Credential, ...], adapter: AdapterType[Any], within: Path, *, in_file: bool
+) -> Iterator[Fault]:
+    """Yield what is wrong with an adapter's credentials, listed in what is found at `within`."""
     for place, credential in enumerate(credentials):
-        path: Path = ("spec", "credentials", place)
+        path: Path = (*within, "credentials", place)
         if credential.name not in adapter.credentials:
             known = ", ".join(adapter.credentials) or "none"
             near = meant(credential.name, adapter.credentials)
@@ -217,7 +220,7 @@ def _credentials(credentials: tuple[Credential, ...], adapter: AdapterType[Any],
             yield Fault(path, "on Kubernetes a credential is `valueFrom: {secretKeyRef: {name: …, key: …}}`")
 
 
-def _at(credential: Credential, folder: FilePath) -> Credential:
+def at(credential: Credential, folder: FilePath) -> Credential:
     """Return the credential with its file's full path: a relative one begins at the manifest's folder."""
     if credential.file is None:
         return credential
