@@ -327,6 +327,13 @@ class Changes(Protocol):
     def put(self, service: Service) -> None:
         """State a fact: this is the service now. With no instances: it exists and has none."""
 
+    def amend(self, part: Service, gone: Collection[str] = ()) -> None:
+        """State a fact of a part: the service's labels are these, and these instances of it; those ids are gone.
+
+        All else of it is as it was: of a service that this watch has put, or shown in a view, and while none is open
+        (then put it). Costs as much as what it names, where a put costs as much as the service.
+        """
+
     def remove(self, key: ServiceKey) -> None:
         """State a fact: the service is gone."""
 

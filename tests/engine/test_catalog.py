@@ -12,7 +12,7 @@ from waypost.adapter import AdapterError
 from waypost.engine import catalog
 from waypost.engine.catalog import Absence, Loss, SourceView
 from waypost.engine.intake import SourceChanges
-from waypost.model import Service, ServiceKey
+from waypost.model import Instance, Service, ServiceKey
 from waypost.testing.virtual import virtual_test
 
 WEB, API = ServiceKey("mem", "", "web"), ServiceKey("mem", "", "api")
@@ -262,6 +262,43 @@ def test_what_the_source_said_is_gone_is_not_doubted_when_recalled() -> None:
     assert told.view.absence(WEB, "a") is Absence.FACT
 
 
+# --- parts
+
+
+def test_a_part_marks_what_it_names_and_leaves_the_rest() -> None:
+    told = Told()
+    told.take(web("a", "b", "c"))
+    a = told.view.services[WEB].instances["a"]
+    told.marked()
+    told.view.amend(service("web", "a", instance("b", port=1), "d"), ["c", "unheard-of"])
+    assert told.marked() == [("web", ["b", "c", "d"])]
+    assert told.known() == ["a", "b", "d"]
+    assert told.view.services[WEB].instances["a"] is a
+    assert (told.view.count, told.view.absence(WEB, "c")) == (3, Absence.FACT)
+    told.view.amend(web("a"), ())
+    assert told.marked() == []
+    told.view.amend(service("web", labels={"x": "1"}), ())
+    assert told.marked() == [("web", None)]
+    told.view.amend(service("web", labels={"x": "1"}), ["a", "b", "d"])
+    assert told.marked() == [("web", None)]
+    told.view.amend(web("e"), ())
+    assert (told.known(), told.view.count) == (["e"], 1)
+
+
+async def test_a_part_is_not_amended_while_a_view_is_open() -> None:
+    told = Told()
+    changes = SourceChanges(told.view, lambda *_: None)
+    async with changes.snapshot() as snapshot:
+        snapshot.put(web("a"))
+        with pytest.raises(RuntimeError, match="put it whole then"):
+            changes.amend(web("b"))
+    changes.amend(web("b"))
+    assert told.known() == ["a", "b"]
+    changes.closed = True
+    changes.amend(web("c"), ["a"])
+    assert told.known() == ["a", "b"]
+
+
 # --- nodes
 
 
@@ -492,6 +529,35 @@ def test_a_large_service_is_compared_by_places_to_the_same_effect(
             assert quick.view.absence(WEB, name) == plain.view.absence(WEB, name)
             if name in quick.known():
                 assert quick.view.services[WEB].instances[name] == plain.view.services[WEB].instances[name]
+
+
+@given(LISTS)
+def test_to_amend_what_differs_has_the_effect_of_a_put(
+    lists: list[tuple[str, list[tuple[str, str]], float, Collection[str]]],
+) -> None:
+    parts, whole = Told(minimum=1), Told(minimum=1)
+    said: dict[str, Instance] | None = None
+    for how, names, seconds, unknown in lists:
+        made = service("web", *(POOL[each] for each in names))
+        now = {each.id: each for each in made.instances}
+        for told in (parts, whole):
+            told.now += seconds
+            if how == "remove":
+                told.view.remove(WEB)
+            elif how == "take":
+                told.take(*([made] if names else []), unknown=unknown)
+            elif told is whole or said is None:
+                told.view.put(made)
+            else:
+                differing = tuple(each for each in made.instances if said.get(each.id) != each)
+                told.view.amend(service("web", *differing), said.keys() - now.keys())
+        said = None if how == "remove" or not names else now
+        assert parts.marked() == whole.marked()
+        assert parts.view.count == whole.view.count
+        assert parts.view.draining == whole.view.draining
+        assert parts.known() == whole.known()
+        for name in "abcdefgh":
+            assert parts.view.absence(WEB, name) == whole.view.absence(WEB, name)
 
 
 @given(READS)

@@ -13,6 +13,8 @@ import ipaddress
 import socket
 from array import array
 from collections.abc import Iterator, Sequence
+from itertools import compress
+from operator import ne
 from sys import intern
 
 import msgspec
@@ -24,6 +26,7 @@ from waypost_adapters.kubernetes.source_config import MINE
 __all__ = ["Slice"]
 
 MOST_PORTS = 100
+FEW = 2  # places of a slice that differ; where more do, endpoints have moved within it
 FIRST = b'"endpoints":[{"addresses":'
 BETWEEN = b'},{"addresses":'
 LAST = b'}],"ports":'
@@ -102,7 +105,7 @@ class Slice:
     Raises msgspec.DecodeError where it is no slice.
     """
 
-    __slots__ = ("_parts", "hashes", "instances", "metadata", "ports", "service", "type")
+    __slots__ = ("_parts", "hashes", "instances", "metadata", "ports", "rows", "service", "type")
 
     def __init__(self, raw: bytes | memoryview) -> None:
         self._parts: Sequence[bytes] = ()
@@ -112,7 +115,8 @@ class Slice:
         self.metadata = frame.metadata
         self.service = "" if labels.mine else labels.service
         self.type = frame.address_type
-        self.ports = frame.ports or ()
+        self.rows = frame.ports or ()
+        self.ports: tuple[Port, ...] = ()
         self.hashes = array("q", map(hash, self._parts))
 
     def _parted(self, text: bytes) -> Frame:
@@ -128,23 +132,44 @@ class Slice:
         self._parts = [bytes(raw) for raw in whole.endpoints or ()]
         return whole
 
-    def settle(self, before: Slice | None) -> bool:
-        """Make the instances, those that are as they were from `before`; return whether any differs.
+    def settle(self, before: Slice | None) -> tuple[Sequence[Instance], Sequence[Instance]]:
+        """Make the instances, those that are as they were from `before`; return those that went and those that came.
 
-        Raises msgspec.DecodeError.
+        One that changed is in both. Raises msgspec.DecodeError.
         """
         parts, self._parts = self._parts, ()
-        if before is None or before.ports != self.ports or before.type != self.type:
+        if before is None or before.rows != self.rows or before.type != self.type:
+            self.ports = _ports(self.rows)
             self.instances = tuple(self._made(parts))
-            return True
+            return before.instances if before is not None else (), self.instances
+        self.rows, self.ports = before.rows, before.ports
         if before.hashes == self.hashes:
             self.instances, self.hashes = before.instances, before.hashes
-            return False
+            return (), ()
+        if len(before.hashes) == len(self.hashes):
+            places = list(compress(range(len(parts)), map(ne, before.hashes, self.hashes)))
+            if len(places) <= FEW:
+                return self._replaced(before.instances, places, [parts[place] for place in places])
+        return self._sorted_out(before, parts)
+
+    def _replaced(
+        self, old: tuple[Instance, ...], places: Sequence[int], parts: Sequence[bytes]
+    ) -> tuple[Sequence[Instance], Sequence[Instance]]:
+        """Make instances anew in these places; all others are where they were."""
+        came = list(self._made(parts))
+        now = list(old)
+        for place, instance in zip(places, came, strict=True):
+            now[place] = instance
+        self.instances = tuple(now)
+        return [old[place] for place in places], came
+
+    def _sorted_out(self, before: Slice, parts: Sequence[bytes]) -> tuple[Sequence[Instance], Sequence[Instance]]:
         known = dict(zip(before.hashes, before.instances, strict=True))
         fresh = [part for part, number in zip(parts, self.hashes, strict=True) if number not in known]
-        made = self._made(fresh)
-        self.instances = tuple(known[number] if number in known else next(made) for number in self.hashes)
-        return True
+        came = list(self._made(fresh))
+        made = iter(came)
+        self.instances = tuple([known[number] if number in known else next(made) for number in self.hashes])
+        return [known[number] for number in known.keys() - set(self.hashes)], came
 
     def _made(self, parts: Sequence[bytes]) -> Iterator[Instance]:
         if not parts:
@@ -153,9 +178,8 @@ class Slice:
             rows = _ENDPOINTS.decode(b"[" + b",".join(parts) + b"]")
         else:
             rows = _ENDPOINTS.decode(b"[" + OPEN + BETWEEN.join(parts) + b"}]")
-        ports, kind = _ports(self.ports), self.type
         for row in rows:
-            yield _instance(row, ports, kind)
+            yield _instance(row, self.ports, self.type)
 
 
 def _ports(rows: Sequence[PortRow]) -> tuple[Port, ...]:

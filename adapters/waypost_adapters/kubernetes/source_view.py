@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -33,6 +33,9 @@ class Told(Protocol):
     def put(self, service: Service) -> None:
         """Take a service as it is now."""
 
+    def amend(self, part: Service, gone: Collection[str] = ()) -> None:
+        """Take instances of a service as they are now, and the ids of others that are gone."""
+
     def remove(self, key: ServiceKey) -> None:
         """Take a service's end."""
 
@@ -40,7 +43,7 @@ class Told(Protocol):
 class Group:
     """One Service, its slices, and in which of them each instance is: mostly one, two while it moves or has two IPs."""
 
-    __slots__ = ("how", "key", "labels", "row", "shown", "slices", "told", "where")
+    __slots__ = ("announced", "how", "key", "labels", "row", "shown", "slices", "told", "where")
 
     def __init__(self, key: ServiceKey) -> None:
         self.key = key
@@ -50,6 +53,7 @@ class Group:
         self.labels: Mapping[str, str] = NO_LABELS
         self.slices: dict[str, Slice] = {}
         self.where: dict[str, str | tuple[str, ...]] = {}
+        self.announced = False  # it was put whole, so that a part of it can be amended
         self.told: tuple[Instance, ...] | None = None  # of a service that is not reached at its endpoints
 
     @property
@@ -66,54 +70,60 @@ class Group:
                 found[id] = instance if there is None else self._merged(there, instance)
         return found.values()
 
-    def take(self, name: str, now: Slice | None) -> tuple[list[Instance], list[str]]:
+    def take(
+        self, name: str, now: Slice | None, went: Iterable[Instance], came: Iterable[Instance]
+    ) -> tuple[list[Instance], list[str]]:
         """Put a slice in the place of what it was (None: it is gone); return instances that changed, and ids gone."""
-        before = self.slices.pop(name, None)
-        if now is not None:
+        if now is None:
+            del self.slices[name]
+        else:
             self.slices[name] = now
-        old = _by_id(before) if before is not None else {}
-        new = _by_id(now) if now is not None else {}
         changed: list[Instance] = []
         gone: list[str] = []
-        for id, instance in new.items():
-            if old.get(id) is not instance:
-                holders = self._held(id, name)
-                changed.append(instance if len(holders) == 1 else self._from(holders, id))
-        for id in old:
-            if id not in new:
-                if holders := self._left(id, name):
-                    changed.append(self._from(holders, id))
-                else:
-                    gone.append(id)
+        stay: set[str] = set()
+        for instance in came:
+            if instance.addresses:
+                stay.add(instance.id)
+                holders = self._held(instance.id, name)
+                changed.append(instance if len(holders) == 1 else self._from(holders, instance.id))
+        for instance in went:
+            id = instance.id
+            if id in stay or name not in (holders := self._holders(id)):
+                continue
+            if now is None or not any(each.id == id and each.addresses for each in now.instances):
+                holders = self._left(id, holders, name)
+            if holders:
+                changed.append(self._from(holders, id))
+            else:
+                gone.append(id)
         return changed, gone
+
+    def _holders(self, id: str) -> tuple[str, ...]:
+        there = self.where.get(id, ())
+        return (there,) if isinstance(there, str) else there
 
     def _held(self, id: str, name: str) -> tuple[str, ...]:
         """Note that an instance is in a slice; return all that it is in."""
-        there = self.where.get(id)
-        if there is None or there == name:
-            self.where[id] = name
-            return (name,)
-        holders = (there,) if isinstance(there, str) else there
+        holders = self._holders(id)
         if name not in holders:
             holders = (*holders, name)
-            self.where[id] = holders
+            self.where[id] = holders if len(holders) > 1 else name
         return holders
 
-    def _left(self, id: str, name: str) -> tuple[str, ...]:
+    def _left(self, id: str, holders: tuple[str, ...], name: str) -> tuple[str, ...]:
         """Note that an instance is no longer in a slice; return those that it is still in."""
-        there = self.where[id]
-        if isinstance(there, str):
+        holders = tuple(holder for holder in holders if holder != name)
+        if holders:
+            self.where[id] = holders if len(holders) > 1 else holders[0]
+        else:
             del self.where[id]
-            return ()
-        holders = tuple(holder for holder in there if holder != name)
-        self.where[id] = holders[0] if len(holders) == 1 else holders
         return holders
 
     def _from(self, holders: Iterable[str], id: str) -> Instance:
         found: Instance | None = None
         for holder in sorted(holders):
             for instance in reversed(self.slices[holder].instances):
-                if instance.id == id:
+                if instance.id == id and instance.addresses:
                     found = instance if found is None else self._merged(found, instance)
                     break
         assert found is not None
@@ -167,6 +177,7 @@ class View:
     def whole(self, group: Group) -> Service:
         """Return a group's service as it is now."""
         endpoints = group.endpoints()
+        group.announced = True
         if group.how == "endpoints":
             return Service(group.key, group.labels, tuple(endpoints))
         assert group.row is not None
@@ -217,28 +228,34 @@ class View:
         group = self._group(place)
         there = group.slices.get(name)
         try:
-            differs = now.settle(there)
+            went, came = now.settle(there)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             self.unreadable("EndpointSlice", (namespace, name), str(error))
             return
-        self._of[namespace, name] = now.service
-        if there is None or differs:
-            self._take(place, name, now)
+        if there is None:
+            self._of[namespace, name] = now.service
         else:
-            group.slices[name] = now
+            name = there.metadata.name  # one text for all that hold it
+        self._take(place, name, now, went, came)
 
     def drop_slice(self, last: Slice) -> None:
         """Take a slice's end."""
         namespace, name = last.metadata.namespace, last.metadata.name
         if service := self._of.pop((namespace, name), ""):
-            self._take((namespace, service), name, None)
+            there = self._group((namespace, service)).slices[name]
+            self._take((namespace, service), name, None, there.instances, ())
 
-    def _take(self, place: Place, name: str, now: Slice | None) -> None:
+    def _take(
+        self, place: Place, name: str, now: Slice | None, went: Sequence[Instance], came: Sequence[Instance]
+    ) -> None:
         group = self._group(place)
         fresh = not group.slices
-        changed, gone = group.take(name, now)
+        changed, gone = group.take(name, now, went, came)
         if group.shown and (changed or gone or fresh):
-            self._put(group)
+            if fresh or group.how != "endpoints" or not group.announced:
+                self._put(group)
+            elif group.known and not self._later(group):
+                self._out.amend(Service(group.key, group.labels, tuple(changed)), gone)
         self._forget(place, group)
 
     # --- Nodes
@@ -276,6 +293,7 @@ class View:
             self._out.put(service)
 
     def _remove(self, group: Group) -> None:
+        group.announced = False
         if not self._later(group):
             self._out.remove(group.key)
 

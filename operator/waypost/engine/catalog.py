@@ -133,6 +133,35 @@ class SourceView:
         for gone in self._replace(service, keep):
             self._state_gone(service.key, gone)
 
+    def amend(self, part: Service, gone: Collection[str]) -> None:
+        """Take a fact of a part: these instances are as it says, those are gone but for what a put would keep."""
+        key = part.key
+        known, whole = self._relabelled(part)
+        changed: set[str] = set()
+        for instance in part.instances:
+            before = known.instances.get(instance.id)
+            if before is not instance and before != instance:
+                known.instances[instance.id] = instance
+                self.count += before is None
+                changed.add(instance.id)
+                self._gone.pop((key, instance.id), None)
+                self._note_draining(key, before, instance)
+        doubted = self.doubt.get(key, {})
+        went = [i for i in gone if i in known.instances and i not in doubted]
+        went = [i for i in went if not self._on_unknown(known.instances[i])]
+        for i in went:
+            del known.instances[i]
+            self.draining.pop((key, i), None)
+            self._state_gone(key, i)
+        self.count -= len(went)
+        known.listed = ()
+        if doubted:
+            self._settle(key, doubted, {instance.id for instance in part.instances})
+        if whole or (went and not known.instances):
+            self._mark(key, None)
+        elif changed or went:
+            self._mark(key, changed.union(went))
+
     def remove(self, key: ServiceKey) -> None:
         """Take a fact: the service is gone, but for what is doubted or on nodes that are unknown."""
         if (known := self.services.get(key)) is None:
@@ -338,15 +367,7 @@ class SourceView:
         Return the ids that went.
         """
         key = service.key
-        known = self.services.get(key)
-        if known is None:
-            known = self.services[key] = Known(service.labels, {})
-            self._gone.pop((key, _ALL), None)
-            whole = True
-        else:
-            whole = known.labels != service.labels
-            if whole:
-                known.labels = service.labels
+        known, whole = self._relabelled(service)
         old = known.instances
         size = len(old)
         differing = None if self.unknown_nodes or key in self.doubt else known.differing(service.instances)
@@ -384,6 +405,18 @@ class SourceView:
             changed.update(gone)
             self._mark(key, changed)
         return gone
+
+    def _relabelled(self, service: Service) -> tuple[Known, bool]:
+        """Return what is known of a service, under the labels that it has now; and whether it is new or had others."""
+        known = self.services.get(service.key)
+        if known is None:
+            known = self.services[service.key] = Known(service.labels, {})
+            self._gone.pop((service.key, _ALL), None)
+            return known, True
+        if known.labels == service.labels:
+            return known, False
+        known.labels = service.labels
+        return known, True
 
     def _note_draining(self, key: ServiceKey, before: Instance | None, after: Instance) -> None:
         if after.readiness == "draining":

@@ -199,6 +199,9 @@ class _FirstView:
     def remove(self, key: ServiceKey) -> None:
         self.sizes.pop(key, None)
 
+    def amend(self, part: Service, gone: Collection[str] = ()) -> None:
+        """See adapter.Changes: it comes after the first view."""
+
     def unknown_nodes(self, nodes: Collection[str]) -> None:
         """See adapter.Snapshot."""
 

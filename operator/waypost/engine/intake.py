@@ -77,6 +77,13 @@ class SourceChanges:
             self._touch(service.key)
             self._view.put(service)
 
+    def amend(self, part: Service, gone: Collection[str] = ()) -> None:
+        """See adapter.Changes."""
+        if self._open:
+            raise RuntimeError("part of a service was amended while a complete view is open: put it whole then")
+        if self._live():
+            self._view.amend(part, gone)
+
     def remove(self, key: ServiceKey) -> None:
         """See adapter.Changes."""
         if self._live():

@@ -65,6 +65,16 @@ class Recorder:
         self.view[service.key] = self._with_unknown(service)
         self._say(Event("put", service.key, service))
 
+    def amend(self, part: Service, gone: Collection[str] = ()) -> None:
+        """State a fact of a part; it is kept as the put of the whole that it means."""
+        if self._open:
+            raise RuntimeError("part of a service was amended while a complete view is open: put it whole then")
+        if (before := self.view.get(part.key)) is None:
+            raise RuntimeError(f"part of {part.key} was amended, which was neither put nor shown in a view")
+        changed = {instance.id: instance for instance in part.instances}
+        stay = {each.id: changed.pop(each.id, each) for each in before.instances if each.id not in gone}
+        self.put(msgspec.structs.replace(part, instances=(*stay.values(), *changed.values())))
+
     def remove(self, key: ServiceKey) -> None:
         """State a fact."""
         for view in self._open:
