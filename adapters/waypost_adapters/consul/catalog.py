@@ -15,6 +15,7 @@ from waypost.adapter import AdapterError, Foreign, Observed, PermanentError, fin
 from waypost.kit.http import Response
 from waypost.kit.ownership import KEYS, Ownership
 from waypost_adapters.consul import wire
+from waypost_adapters.consul.adopting import Adopting
 from waypost_adapters.consul.client import Client, denied
 from waypost_adapters.consul.render import node_name, split_key
 from waypost_adapters.consul.wire import Check, Entry, NodeServices
@@ -67,8 +68,9 @@ class Baseline(msgspec.Struct):
 class Catalog:
     """Reads for one owner, whose nodes are `waypost-OWNER-00` and on."""
 
-    def __init__(self, client: Client, owner: str, nodes: int) -> None:
+    def __init__(self, client: Client, owner: str, nodes: int, adopting: Adopting) -> None:
         self._client = client
+        self._adopting = adopting
         self.owner = owner
         self.nodes = [node_name(owner, number) for number in range(nodes)]
         self.operations = 64  # how many a transaction may hold
@@ -126,6 +128,7 @@ class Catalog:
     def observed(self, key: str, seen: Seen) -> Observed | None:
         """Return a record as the engine wants it; None where it is not ours."""
         entry = seen.entry
+        entry.id = split_key(key)[1]  # of what was taken over it is another, where it stands
         meta = entry.meta
         if meta is None or not self.owned(entry) or not meta.keys() >= OWNERSHIP:
             return None
@@ -155,7 +158,7 @@ class Catalog:
     async def _look(self, keys: list[str]) -> dict[str, Seen]:
         asked: list[tuple[str, bytes]] = []
         for key in keys:
-            service, check = wire.get(*split_key(key))
+            service, check = wire.get(*self._adopting.place(key))
             asked += [(key, service), (key, check)]
         for _ in range(5):
             if not asked:
@@ -169,14 +172,28 @@ class Catalog:
             asked = [item for at, item in enumerate(asked) if at not in gone]
         raise AdapterError("the records change faster than they can be read")
 
+    async def adopted(self) -> AsyncIterator[Observed]:
+        """Yield our records that are where others had put them."""
+        await self._adopting.load()
+        wanted = self._adopting.keys()
+        found = await self.look(wanted) if wanted else {}
+        for key in wanted:
+            seen = found.get(key)
+            if seen is not None and (observed := self.observed(key, seen)) is not None:
+                yield observed
+            else:
+                self._adopting.lost(key)
+
     async def foreign(self, name: str, room: int) -> list[Foreign]:
         """Return others' instances under a name, at most `room`."""
         pattern = f"^waypost-{self.owner}-[0-9a-f]{{2}}$"
         condition = f'Node not matches "{pattern}" or "waypost-owner" not in ServiceMeta'
         path = f"/v1/catalog/service/{quote(name, safe='')}"
         response = _whole(await self._client.read(path, filter=condition, consistent="", partial=True))
-        found = []
-        for item in response.decode(_instances)[:room]:
+        found: list[Foreign] = []
+        for item in response.decode(_instances):
+            if self._adopting.holds(item.node, item.service_id) or len(found) == room:
+                continue
             whose = Ownership.decode(item.service_meta or {})
             place = f"{item.service_address or '(the node)'}:{item.service_port} on node {item.node}"
             found.append(Foreign(f"{item.node}/{item.service_id}", name, whose.owner if whose else "", place[:200]))

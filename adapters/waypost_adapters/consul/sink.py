@@ -26,6 +26,7 @@ from waypost.kit.http import Http, base_url
 from waypost.kit.reach import place_of, tried
 from waypost.model import Publication, PublishedInstance
 from waypost_adapters.consul import writing
+from waypost_adapters.consul.adopting import Adopting
 from waypost_adapters.consul.catalog import Catalog
 from waypost_adapters.consul.client import Client, token_header
 from waypost_adapters.consul.config import CREDENTIALS, Config, Options
@@ -50,10 +51,11 @@ class ConsulSink:
         self.limits = Limits(records=31, bytes=writing.MAX_BYTES)  # of Consul before 1.14; the claim finds out
         self._client, self._config, self._environment = client, config, context.environment
         self._nodes = config.nodes
-        self._catalog = Catalog(client, context.owner, config.nodes)
+        adopting = Adopting(client, context.owner, context.clock)
+        self._catalog = Catalog(client, context.owner, config.nodes, adopting)
         self._stamps = Stamps(client, context.owner, config.nodes)
         own = Own()
-        self._writing = writing.Writing(client, self._stamps, self._catalog, own)
+        self._writing = writing.Writing(client, self._stamps, self._catalog, own, adopting)
         self._watching = Watching(client, self._catalog, own, context.clock, context.random)
 
     def render(
@@ -90,6 +92,9 @@ class ConsulSink:
             async for observed in self._catalog.records(node):
                 if wanted is None or observed.key in wanted:
                     yield observed
+        async for observed in self._catalog.adopted():
+            if wanted is None or observed.key in wanted:
+                yield observed
 
     async def inspect(self, names: Collection[str]) -> list[Foreign]:
         found: list[Foreign] = []
@@ -131,4 +136,4 @@ async def _open(config: Config, context: Context) -> AsyncIterator[ConsulSink]:
         yield ConsulSink(config, context, http)
 
 
-SINK = AdapterType("consul", Config, _open, Options, CREDENTIALS)
+SINK = AdapterType("consul", Config, _open, Options, CREDENTIALS, releases=True, adopts=True)

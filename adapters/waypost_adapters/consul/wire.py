@@ -23,12 +23,15 @@ __all__ = [
     "content_of",
     "create_node",
     "delete_key",
+    "entry_of",
     "get",
+    "leave",
     "lock_key",
     "put_key",
     "remove",
     "remove_key",
     "set_key",
+    "status_of",
     "transaction",
     "write",
 ]
@@ -114,6 +117,19 @@ def content_of(entry: Entry, status: str) -> bytes:
     return b"%b %b" % (_encode(entry), status.encode())
 
 
+_entry = msgspec.json.Decoder(Entry)
+
+
+def entry_of(content: bytes) -> Entry:
+    """Return the service of a content."""
+    return _entry.decode(content.rpartition(b" ")[0])
+
+
+def status_of(content: bytes) -> str:
+    """Return the check's status of a content."""
+    return content.rpartition(b" ")[2].decode()
+
+
 def check_id(service_id: str) -> str:
     """Return the id of the check that shows a service's readiness."""
     return f"waypost:{service_id}"
@@ -150,6 +166,13 @@ def remove(node: str, service_id: str, service: str, index: int) -> bytes:
         _encode(service),
         index,
     )
+
+
+def leave(node: str, entry: Entry, index: int) -> bytes:
+    """Set a service as it is given, where it is as it was read; its checks stay as they are."""
+    entry.modify_index = 0
+    body = _encode(entry)[:-1]
+    return b'{"Service":{"Verb":"cas","Node":%b,"Service":%b,"ModifyIndex":%d}}}' % (_encode(node), body, index)
 
 
 def get(node: str, service_id: str) -> tuple[bytes, bytes]:

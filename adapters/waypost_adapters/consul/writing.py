@@ -14,7 +14,8 @@ import msgspec
 from waypost.adapter import APPLIED, AdapterError, Change, Fence, Limits, NotClaimed, Outcome, PermanentError
 from waypost.kit.http import Unanswered
 from waypost_adapters.consul import wire
-from waypost_adapters.consul.catalog import Catalog, Seen
+from waypost_adapters.consul.adopting import Adopting, Met, same
+from waypost_adapters.consul.catalog import OWNERSHIP, Catalog, Seen
 from waypost_adapters.consul.client import Client, TooLarge, denied
 from waypost_adapters.consul.render import split_key
 from waypost_adapters.consul.stamp import Stamps
@@ -39,6 +40,12 @@ class _Step(msgspec.Struct):
     look: bool
     seen: Seen | None = None
     tries: int = 0
+    takes: bool = False  # what is there is nobody's, and to become ours
+
+    @property
+    def stays(self) -> bool:
+        """Whether the record is ours afterwards."""
+        return self.change.record is not None
 
 
 class _Refusal(msgspec.Struct):
@@ -52,11 +59,12 @@ class _Refusal(msgspec.Struct):
 class Writing:
     """Writes for one owner."""
 
-    def __init__(self, client: Client, stamps: Stamps, catalog: Catalog, own: Own) -> None:
+    def __init__(self, client: Client, stamps: Stamps, catalog: Catalog, own: Own, adopting: Adopting) -> None:
         self._client = client
         self._stamps = stamps
         self._catalog = catalog
         self._own = own
+        self._adopting = adopting
         self._known: set[str] = set()  # nodes that are there
         self._ours = frozenset(catalog.nodes)
         self._making = asyncio.Lock()
@@ -65,6 +73,7 @@ class Writing:
         """Learn how many operations this server takes, and which of our nodes are there."""
         self._catalog.operations = 128 if await self._takes(128) else 64
         self._known = await self._catalog.known_nodes()
+        await self._adopting.load()
         return Limits(records=(self._catalog.operations - 1) // 2, bytes=MAX_BYTES)
 
     async def _takes(self, operations: int) -> bool:
@@ -79,7 +88,10 @@ class Writing:
         """Write a batch; see `Sink.apply`."""
         if fence is None:
             raise NotClaimed("nothing is written to Consul without a claim")
-        steps = [_Step(change, *split_key(change.key), look=not change.create) for change in batch]
+        steps = [
+            _Step(change, *self._adopting.place(change.key), look=not change.create or bool(change.adopt))
+            for change in batch
+        ]
         outcomes: dict[str, Outcome] = {}
         sent = False
         try:
@@ -90,9 +102,12 @@ class Writing:
                 if index is None:
                     return {step.change.key: SUPERSEDED for step in steps} | outcomes
                 await self._look(steps)
+                await self._meet(steps, outcomes)
+                steps = [step for step in steps if step.change.key not in outcomes]
                 steps = self._settled(steps, outcomes)
-                await self._make_nodes({step.node for step in steps if step.change.record is not None}, index, fence)
-                size = (self._catalog.operations - 1) // 2
+                made = {step.node for step in steps if step.change.record is not None and step.node in self._ours}
+                await self._make_nodes(made, index, fence)
+                size = (self._catalog.operations - 1) // (3 if any(map(self._beside, steps)) else 2)
                 for part in [steps[at : at + size] for at in range(0, len(steps), size)]:
                     sent = True
                     await self._write(part, index, fence, outcomes)
@@ -115,6 +130,9 @@ class Writing:
         found = await self._catalog.look([step.change.key for step in unread])
         for step in unread:
             step.seen, step.look = found.get(step.change.key), False
+            if step.seen is None and self._adopting.has(step.change.key):  # gone from where it was taken over
+                self._adopting.lost(step.change.key)
+                step.node, step.ident = split_key(step.change.key)
 
     def _settled(self, steps: Sequence[_Step], outcomes: dict[str, Outcome]) -> list[_Step]:
         """Settle what needs no writing; return the rest."""
@@ -122,19 +140,55 @@ class Writing:
         for step in steps:
             if step.seen is None and step.change.record is None:
                 outcomes[step.change.key] = APPLIED
-            elif step.node not in self._ours or (step.seen is not None and not self._catalog.owned(step.seen.entry)):
+            elif not step.takes and not self._is_ours(step):
                 outcomes[step.change.key] = FOREIGN
             else:
                 left.append(step)
         return left
+
+    def _is_ours(self, step: _Step) -> bool:
+        """Say whether the place, and what is there, is ours."""
+        if step.node not in self._ours and not self._adopting.has(step.change.key):
+            return False
+        return step.seen is None or self._catalog.owned(step.seen.entry)
+
+    async def _meet(self, steps: Sequence[_Step], outcomes: dict[str, Outcome]) -> None:
+        """Settle what is to be asked for and is there, and find the place of what is to be taken over."""
+        for step in steps:
+            record = step.change.record
+            if record is None or not step.change.adopt or (step.seen is not None and self._is_ours(step)):
+                continue
+            step.takes = False
+            if step.seen is not None and step.node in self._ours:  # left behind, where it would be
+                other = "waypost-owner" in (step.seen.entry.meta or {})
+                wrong = "it is another owner's" if other else same(step.seen.entry, step.seen.status, record.content)
+                met = Met(step.node, step.seen.entry, wrong)
+            elif (found := await self._adopting.meet(record)) is not None:
+                met = found
+            else:
+                step.node, step.ident = split_key(step.change.key)
+                step.seen = None
+                continue
+            told = f"{record.name} at {met.entry.address}:{met.entry.port}, id {met.entry.id} on node {met.node}"
+            if met.wrong:
+                outcomes[step.change.key] = Outcome("conflict", f"not the same is there: {told}: {met.wrong}"[:500])
+            elif step.change.adopt == "ask":
+                outcomes[step.change.key] = Outcome("identical", told[:200])
+            else:
+                step.node, step.ident, step.takes = met.node, met.entry.id, True
+                step.seen = Seen(met.entry, "")
+
+    def _beside(self, step: _Step) -> list[bytes]:
+        return self._adopting.operations(step.change.key, step.node, step.ident, stays=step.stays)
 
     async def _write(self, steps: list[_Step], index: int, fence: Fence, outcomes: dict[str, Outcome]) -> None:
         """Send one transaction; note the outcomes of all where it passed, else of those that it refused for good."""
         operations = [wire.check_index(self._stamps.key, index)]
         owners: list[_Step | None] = [None]
         for step in steps:
-            operations.append(self._operation(step))
-            owners += [step] if step.change.record is None else [step, step]
+            beside = self._beside(step)
+            operations += [self._operation(step), *beside]
+            owners += [step] * ((1 if step.change.record is None else 2) + len(beside))
         try:
             answer = await self._client.transact(wire.transaction(operations))
         except TooLarge as error:
@@ -148,7 +202,9 @@ class Writing:
             return
         if answer.errors is None or not answer.errors:
             self._own.note(answer, {step.change.key for step in steps if step.change.record is None})
-            outcomes.update((step.change.key, APPLIED) for step in steps)
+            for step in steps:
+                self._adopting.wrote(step.change.key, step.node, step.ident, stays=step.stays)
+                outcomes[step.change.key] = APPLIED
         elif fenced := [error.what for error in answer.errors if error.op_index == 0]:
             await self._unfenced(fenced[0], fence)
         else:
@@ -158,8 +214,15 @@ class Writing:
         node, record = step.node, step.change.record
         at = step.seen.entry.modify_index if step.seen is not None else 0
         if record is not None:
-            return wire.write(node, step.ident, record.name, record.content, at)
+            content = record.content
+            if step.ident != split_key(step.change.key)[1]:
+                entry = msgspec.structs.replace(wire.entry_of(content), id=step.ident)
+                content = wire.content_of(entry, wire.status_of(content))
+            return wire.write(node, step.ident, record.name, content, at)
         assert step.seen is not None  # what is absent has been settled
+        if step.change.release:
+            meta = {name: text for name, text in (step.seen.entry.meta or {}).items() if name not in OWNERSHIP}
+            return wire.leave(node, msgspec.structs.replace(step.seen.entry, id=step.ident, meta=meta or None), at)
         return wire.remove(node, step.ident, step.seen.entry.service, at)
 
     async def _unfenced(self, what: str, fence: Fence) -> None:
@@ -185,6 +248,7 @@ class Writing:
                 outcomes[step.change.key] = Outcome("conflict", "a check of that id is there, and it is not ours")
             else:
                 step.look = True
+                self._adopting.stale()
 
     async def _make_nodes(self, nodes: set[str], index: int, fence: Fence) -> None:
         """Create those of our nodes that are needed and absent."""
