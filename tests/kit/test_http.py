@@ -230,6 +230,22 @@ async def test_credentials_follow_a_redirect_to_listed_and_trusted_hosts_only(
         assert (SECRET in leader.requests[0]) == sent
 
 
+@pytest.mark.parametrize("url", ["https://a.test:443", "https://a.test", "http://a.test:80", "http://A.test:080/x"])
+async def test_credentials_are_sent_to_an_address_that_names_its_schemes_own_port(url: str) -> None:
+    sent: dict[str, str] = {}
+
+    class Session:
+        async def request(self, _method: str, _url: object, *, headers: dict[str, str], **_: object) -> None:
+            sent.update(headers)
+            raise ConnectionRefusedError
+
+    http = Http([url], credentials=NONE, headers=lambda: {"X-Token": SECRET})
+    http._session = Session()  # type: ignore[assignment]
+    with pytest.raises(AdapterError):
+        await http.request("GET", "/")
+    assert sent == {"X-Token": SECRET}
+
+
 async def test_redirects_in_a_circle_end() -> None:
     async with client(answer(307, Location="/again")) as (http, server):
         assert (await http.request("GET", "/", follow=3)).status == 307

@@ -78,7 +78,7 @@ class Http:
         given = [base_url(str(url), sockets=sockets) for url in urls or ()]
         self._paths = {_stand_in(at): url for at, url in enumerate(given) if url.scheme == "unix"}
         self._urls = [_stand_in(at) if url.scheme == "unix" else url for at, url in enumerate(given)]
-        self._origins = {url.origin() for url in self._urls}
+        self._origins = {_origin(url) for url in self._urls}
         self._tls = ClientTls(credentials, tls)
         self._agent = user_agent
         self._connect, self._total, self._limit = connect_seconds, total_seconds, max_body_bytes
@@ -194,12 +194,12 @@ class Http:
 
     async def _open(self, call: _Call) -> aiohttp.ClientResponse:
         response = await self._anywhere(call)
-        for _ in range(call.follow if response.url.origin() not in self._paths else 0):
+        for _ in range(call.follow if _origin(response.url) not in self._paths else 0):
             target = _redirect(call.method, response)
             if target is None:
                 break
             response.close()
-            if target.origin() in self._paths:
+            if _origin(target) in self._paths:
                 raise AdapterError(f"{place(response.url)}: redirects to a socket, which is not followed")
             response = await self._send(call, target)
         if response.headers.get("Content-Encoding", "identity") != "identity":
@@ -226,8 +226,9 @@ class Http:
     async def _send(self, call: _Call, url: URL) -> aiohttp.ClientResponse:
         if self._session is None:
             raise AdapterError("the session is closed")
-        session = self._by_socket.get(url.origin(), self._session)
-        known = url.origin() in self._origins or self._trusted(url.host or "", url.port or 0)
+        origin = _origin(url)
+        session = self._by_socket.get(origin, self._session)
+        known = origin in self._origins or self._trusted(url.host or "", url.port or 0)
         secure = url.scheme == "https"
         headers = {**call.headers, **self._headers()} if known else call.headers
         context = self._tls.context(known=known) if secure else True
@@ -257,7 +258,7 @@ class Http:
 
     def _shown(self, url: URL) -> URL:
         """Where an answer came from, without its query: a socket under its own address."""
-        return self._paths.get(url.origin()) or url.with_query(None)
+        return self._paths.get(_origin(url)) or url.with_query(None)
 
     def _place(self, url: URL) -> str:
         return place(self._shown(url))
@@ -269,6 +270,12 @@ class _NotConnected(AdapterError):
 
 class _Broken(Unanswered):
     """The connection broke before an answer came."""
+
+
+def _origin(url: URL) -> URL:
+    """Return scheme, host and port; a scheme's own port is as one that is not written (RFC 3986, section 6.2.3)."""
+    origin = url.origin()
+    return origin.with_port(None) if origin.is_default_port() else origin
 
 
 def _stand_in(at: int) -> URL:
