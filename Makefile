@@ -29,7 +29,7 @@ simulate: env # N random schedules of the engine from seed FROM on, in JOBS proc
 mutants: env # flips decisions of the engine, one at a time: the quick tests must see each
 	@.venv/bin/python -m tests.mutants
 
-generate: env # crds/ and the protobuf modules, from their sources
+generate: env # crds/, the chart's files and the protobuf modules, from their sources
 	@sh tools/generate.sh
 
 image: env # the container image, with a Docker engine; see packaging/image.sh

@@ -3,7 +3,7 @@
 # As root or by sudo without a password; else it says what is left out, and fails. No daemon is started by what it installs.
 set -eu
 
-[ $# -gt 0 ] || set -- etcd consul coredns kube mesos swarm image zookeeper bind knot witness
+[ $# -gt 0 ] || set -- etcd consul coredns kube helm mesos swarm image zookeeper bind knot witness
 wanted="ca-certificates"
 for part in "$@"; do
     case $part in

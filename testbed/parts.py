@@ -100,6 +100,18 @@ _KUBE_FLAGS = " ".join(
     for key, value in {"gitVersion": KUBE, "gitMajor": "1", "gitMinor": "35"}.items()
 )
 
+_HELM = "helm.sh/helm/v3"
+_HELM_FLAGS = " ".join(
+    f"-X {_HELM}/{key}={value}"
+    for key, value in {
+        "internal/version.version": "v3.19.2",
+        "pkg/chartutil.k8sVersionMajor": "1",
+        "pkg/chartutil.k8sVersionMinor": "35",
+        "pkg/lint/rules.k8sVersionMajor": "1",
+        "pkg/lint/rules.k8sVersionMinor": "35",
+    }.items()
+)
+
 ZOOKEEPER_JARS = ("zookeeper", "zookeeper-jute", "slf4j-api", "slf4j-simple", "snappy-java", "metrics-core")
 
 PARTS = {
@@ -200,10 +212,29 @@ PARTS = {
             4,
             GoBuild({"external-dns": "."}),
         ),
+        _go(
+            "helm",
+            "helm 3.19.2",
+            4,  # half a minute where `kube` was built before: its go.mod has the same versions of what both need
+            GoBuild({"helm": "helm.sh/helm/v3/cmd/helm"}, flags=f"-s -w {_HELM_FLAGS}"),
+        ),
         _go("kwok", "kwok 0.7.0", 3.5, GoBuild({"kwok": "sigs.k8s.io/kwok/cmd/kwok"}, module=False, version="v0.7.0")),
     )
 }
-DEFAULT = ("etcd", "consul", "coredns", "kube", "mesos", "swarm", "image", "zookeeper", "bind", "knot", "witness")
+DEFAULT = (
+    "etcd",
+    "consul",
+    "coredns",
+    "kube",
+    "helm",
+    "mesos",
+    "swarm",
+    "image",
+    "zookeeper",
+    "bind",
+    "knot",
+    "witness",
+)
 PACKAGED = {"bind": "named", "knot": "knotd"}  # what is no part of the cache, as Debian has it
 COMMANDS = {  # programs of the machine's own, and their Debian packages
     "busybox": "busybox-static",

@@ -1,5 +1,5 @@
 #!/bin/sh
-# setup.sh [--list] [NAME…]: makes the testbed's servers (default: etcd consul coredns kube mesos swarm image zookeeper bind knot witness), what is missing or outdated only.
+# setup.sh [--list] [NAME…]: makes the testbed's servers (default: etcd consul coredns kube helm mesos swarm image zookeeper bind knot witness), what is missing or outdated only.
 # Says what it does and how long that takes; exits with 1 and a list when something could not be had. See README.md beside it.
 set -u
 cd "$(dirname "$0")/.." || exit 1

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Writes what is generated and yet kept in git: the protobuf modules beside each .proto, and crds/ from the settings' structs.
+# Writes what is generated and yet kept in git: the protobuf modules beside each .proto, crds/ from the settings' structs, what
+# the chart has of them, and, where helm is in the testbed, the plain manifests that the chart makes.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -12,3 +13,7 @@ done
 
 echo "generate: crds/, docs/manifests.md"
 .venv/bin/python -m waypost.settings.schema crds docs/manifests.md
+
+echo "generate: charts/"
+cp crds/*.yaml adapters/waypost_adapters/kubernetes/fence.yaml charts/waypost/files/
+.venv/bin/python tools/plain.py
