@@ -35,6 +35,7 @@ class SpentFile:
         self._monotonic = monotonic
         self._wall = wall
         self._saved: object = None  # what the file says, and how far wall and monotonic time were apart
+        self.content = b""  # the same, to be kept elsewhere too
 
     def load(self, policy: Policy) -> bool:
         """Put back what was spent; False where that is not known (no file, or one that cannot be read)."""
@@ -60,10 +61,22 @@ class SpentFile:
             return
         lines = [_Line(wall - now + at, scopes, count) for at, scopes, count in spent]
         temporary = self._path.with_suffix(".tmp")
+        self.content = msgspec.json.encode(lines)
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_bytes(msgspec.json.encode(lines))
+            temporary.write_bytes(self.content)
             temporary.replace(self._path)
             self._saved = says
         except OSError:
             log.exception("budget_file=%s", self._path)
+
+    def take_up(self, policy: Policy, content: bytes | None) -> bool:
+        """Count what another leader has kept, in place of what was counted here; False where that is not known."""
+        try:
+            lines = msgspec.json.decode(content or b"", type=list[_Line])
+        except msgspec.MsgspecError:
+            return False
+        wall = self._wall()
+        policy.forget_spent()
+        policy.restore(self._monotonic(), [(max(0.0, wall - line.at), line.scopes, line.count) for line in lines])
+        return True

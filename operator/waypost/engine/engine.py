@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from waypost.engine.apart import apart
+from waypost.engine.beside import Beside
 from waypost.engine.budgets import SpentFile
 from waypost.engine.catalog import Loss, SourceView
 from waypost.engine.changes import Ring
@@ -26,6 +27,7 @@ from waypost.engine.policy import Policy, SinkSafety, SourceSafety
 from waypost.engine.publish import Far, Near
 from waypost.engine.reconcile import Reconciler
 from waypost.engine.releases import Release, Releases
+from waypost.engine.succession import forget_decisions, take_up
 from waypost.engine.supervise import SinkRunner, SourceRunner
 from waypost.engine.target import Mode, Target
 from waypost.engine.writer import Writer
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Engine"]
 
+APPLIED_SECONDS = 0.01
 HOLDS_SECONDS = 1.0  # how often what waits is looked at, while anything waits
 STOP_SECONDS = 5.0  # how long an adapter may take to close
 RESTART_SECONDS = 30.0  # after what should never happen
@@ -83,7 +86,8 @@ class Engine:
         self.metrics = metrics or MetricsRegistry()
         self.ring = Ring(clock.wall)
         self.holds = Holds(state_dir / "holds", clock.wall)
-        self.leadership = Leadership(elector, clock, rng)
+        self.beside = Beside(elector)
+        self.leadership = Leadership(elector, clock, rng, prepare=lambda _: take_up(self))
         self.overlay = overlay or HealthOverlay(clock, rng, self.metrics.bound())
         self.releases = Releases(state_dir)
         self.reconciler = Reconciler(clock.monotonic, self.overlay, self._nudge, self.releases)
@@ -100,6 +104,7 @@ class Engine:
         self._shared = Shared()
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._fenced: dict[str, int] = {}  # sink → the term in which another installation claimed it
+        self._counted: dict[str, int] = {}  # sink → the term in which what is spent of its budgets was last known
         self._again: set[str] = set()  # sinks whose runner begins anew
         self._applying = False  # what was asked for is on its way into the parts
         self._changed = asyncio.Event()
@@ -325,7 +330,7 @@ class Engine:
                 spent.save(target.policy)
             first = not target.policy.begun
             target.policy.observed(now, {key: shelf.ready for key, shelf in target.ledger.shelves.items()})
-            if first and not spent.load(target.policy) and target.ledger.records:
+            if not self._know_spent(name, target, spent, first=first) and target.ledger.records:
                 target.policy.spend_all(now)
             if target.mode == "Apply":
                 spent.save(target.policy)
@@ -341,7 +346,14 @@ class Engine:
                 may_write=lambda: target.mode != "Apply" or self.leadership.leads(),
                 on_spent=lambda: spent.save(target.policy),
                 on_hold=self._nudge,
+                may_send=may_send,
             )
+
+        async def may_send() -> bool:
+            """Have the next leader know what is spent, before it is."""
+            if target.mode != "Apply" or not self.beside.active:
+                return True
+            return await self.beside.kept(f"budget.{name}", spent.content) and self.leadership.leads()
 
         runner = SinkRunner(
             target,
@@ -361,6 +373,24 @@ class Engine:
             await asyncio.Event().wait()
         kind = self._sink_type(sink.spec.type)
         await runner.run(kind, sink.decoded_config, self._context("sink", sink, sink.spec.owner_id))
+
+    def _know_spent(self, name: str, target: Target, spent: SpentFile, *, first: bool) -> bool:
+        """Have what is spent of a sink's budgets known in this term, whoever led before; say whether it is."""
+        term, former = self.leadership.term, self._counted.get(name)
+        if self.leadership.elector is None or target.mode != "Apply" or term is None:
+            return not first or spent.load(target.policy)
+        self._counted[name] = term.number
+        if self.beside.active:
+            if former == term.number and not first:
+                return True
+            return spent.take_up(target.policy, self.beside.value(f"budget.{name}"))
+        if first:
+            return term.number == 1 and spent.load(target.policy)
+        return former is not None and term.number <= former + 1  # else another may have led
+
+    def spent_files(self) -> list[tuple[str, bytes]]:
+        """Return what the state folder has of sinks' budgets, by the sinks' names."""
+        return [(file.stem, file.read_bytes()) for file in (self._state_dir / "budgets").glob("*.json")]
 
     def _context(self, kind: str, resource: ServiceSource | ServiceSink, owner: str) -> AdapterContext:
         name = resource.name
@@ -428,6 +458,7 @@ class Engine:
                 for name in waits:
                     if name in targets:
                         targets[name].mark_pairs(self.holds.waiting(name))
+            await forget_decisions(self)
 
     def _planned(self, sink: str, source: str) -> bool:
         target, view = self.reconciler.targets.get(sink), self.reconciler.views.get(source)
@@ -447,6 +478,11 @@ class Engine:
         self._nudge()
         return hold
 
+    def take_decision(self, content: bytes) -> None:
+        """Take a decision on a hold that another leader was told (see `succession`)."""
+        self.holds.take_up(content)
+        self._nudge()
+
     def set_paused(self, name: str, paused: bool) -> None:  # noqa: FBT001 - what is wanted, not how
         """Pause a sink (nothing is read or written) or let it go on; kept across restarts.
 
@@ -462,6 +498,20 @@ class Engine:
         log.warning("sink=%s paused=%s", name, paused)
         self._again.add(name)
         self._changed.set()
+
+    async def replace_paused(self, paused: set[str]) -> None:
+        """Have these sinks paused and no others, and return when they are. Where it cannot be kept, it holds anyway."""
+        changed, self.paused = self.paused ^ paused, paused
+        if not changed:
+            return
+        try:
+            PausedFile(self._state_dir).save(paused)
+        except OSError:
+            log.exception("paused=%r effect='it holds until this process ends'", sorted(paused))
+        self._again |= changed & self.reconciler.targets.keys()
+        self._changed.set()
+        while self._again or self._applying:
+            await self._clock.sleep(APPLIED_SECONDS)
 
     def release(self, release: Release, *, undo: bool = False) -> bool:
         """Leave in the sinks what a release covers, ours no more, or ask for it again; say whether that is news.

@@ -212,6 +212,30 @@ class Holds:
                 del self._shown[group]
         return hold
 
+    # --- from leader to leader
+
+    def decided(self) -> list[Hold]:
+        """Return the holds whose decision still holds."""
+        now = self._wall()
+        return [hold for hold in self.holds.values() if hold.decision and not hold.expired(now)]
+
+    def take_up(self, content: bytes) -> None:
+        """Take a decision that another leader was told, in place of what is known here of that hold."""
+        try:
+            hold = msgspec.json.decode(content, type=Hold)
+        except msgspec.MsgspecError as error:
+            log.warning("hold=? error=%r effect='a decision that another leader was told is not known'", str(error))
+            return
+        known = self.holds.get(hold.name)
+        if known is not None and known.decided_time == hold.decided_time:
+            return
+        self.holds[hold.name] = hold
+        self._sets.pop(hold.name, None)
+        self._save(hold)
+        for group, shown in list(self._shown.items()):
+            if shown == hold.name:
+                del self._shown[group]
+
     # --- inside
 
     def _set(self, hold: Hold) -> set[str]:

@@ -226,6 +226,13 @@ class Policy:
         for ago, scopes, count in sorted(spent, reverse=True):
             self._add(Spent(now - ago, _NOBODY, scopes, count))
 
+    def forget_spent(self) -> None:
+        """Count nothing as spent: what counts is about to be put back."""
+        for mine in (self._spent, self._by_publication, self._gathered, self._changed, self._changes):
+            mine.clear()
+        for budget in self.budgets.values():
+            budget.used = 0
+
     def spend_all(self, now: float) -> None:
         """Count the sink's window as spent, but for what always passes.
 

@@ -59,10 +59,13 @@ class Releases:
         """Add a release or take it back; say whether that changes anything. Raises OSError: then nothing changes."""
         if undo != (release in self.given):
             return False
-        wanted = self.given ^ {release}
+        self.replace(self.given ^ {release})
+        return True
+
+    def replace(self, wanted: set[Release]) -> None:
+        """Have these as all releases. Raises OSError: then nothing changes."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self._path.with_suffix(".tmp")
         temporary.write_bytes(msgspec.json.encode(sorted(wanted)))
         temporary.replace(self._path)
         self.given = wanted
-        return True

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import TYPE_CHECKING
 
 from waypost.adapter import AdapterError, Fenced, NotClaimed, Outcome, PermanentError, fingerprint
@@ -39,6 +39,10 @@ _UNKNOWN = Outcome("unknown", "no outcome")
 log = logging.getLogger(__name__)
 
 
+async def _at_once() -> bool:
+    return True
+
+
 class Writer:
     """The writer of one target."""
 
@@ -54,10 +58,12 @@ class Writer:
         may_write: Callable[[], bool] = lambda: True,
         on_spent: Callable[[], None] = lambda: None,
         on_hold: Callable[[], None] = lambda: None,
+        may_send: Callable[[], Awaitable[bool]] = _at_once,
     ) -> None:
         """`may_write` says whether the term still holds.
 
-        `on_spent` is called before a batch that spends is sent, `on_hold` when a step waits.
+        `on_spent` is called before a batch that spends is sent, `on_hold` when a step waits. `may_send` is awaited
+        before each batch; where it says no, the batch is given back and planned again.
         """
         self._target = target
         self._holds = holds
@@ -65,6 +71,7 @@ class Writer:
         self._ring = ring
         self._clock = clock
         self._may_write = may_write
+        self._may_send = may_send
         self._in_flight = 0
         self._uncertain: dict[str, tuple[PublicationKey, str]] = {}
         self._refused: AdapterError | None = None
@@ -128,6 +135,10 @@ class Writer:
         batch = [item.change for item in items]
         outcomes: Mapping[str, Outcome] = {}
         try:
+            if not await self._may_send():
+                outcomes = dict.fromkeys((change.key for change in batch), Outcome("superseded"))
+                self._hesitate = self._hesitation.failed()
+                return
             async with asyncio.timeout(APPLY_SECONDS):
                 outcomes = await self._sink.apply(batch, target.fence)
             self._backoff.reset()

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from aiohttp import web
 
+from waypost.adapter import AdapterError
 from waypost.engine import status
 from waypost.engine.changes import MOST
 from waypost.engine.explain import Question, explain
 from waypost.engine.outlook import MOST_STEPS, outlook
 from waypost.engine.releases import Release
+from waypost.engine.succession import hand_on
 from waypost.engine.whois import whois
 from waypost.kit.listen import parse_listen
 from waypost.kit.metrics import CONTENT_TYPE
@@ -34,6 +36,7 @@ __all__ = ["DEFAULT_LISTEN", "Admin", "admin"]
 DEFAULT_LISTEN = "127.0.0.1:7470"
 LIMITS = ServeLimits(body_bytes=16_384, connections=128, request_seconds=30.0, stop_seconds=1.0)
 MOST_WAIT = 60.0
+HAND_ON_SECONDS = 10.0
 MOST_CHANGES = 1000
 MOST_NAME = 1024
 
@@ -74,12 +77,22 @@ class Admin:
 
         async def led(request: web.Request) -> web.StreamResponse:
             if self._engine.leadership.leads():
-                return await handler(request)
+                return await self._handed_on(await handler(request))
             leader = status.leadership(self._engine).leader
             who = f"{leader} leads" if leader else "nobody is known to lead now"
             return error(409, f"this process is a standby, and does nothing: {who}; ask the leader, by --server URL")
 
         return led
+
+    async def _handed_on(self, answer: web.StreamResponse) -> web.StreamResponse:
+        """Say where what was decided is not known to who leads next."""
+        try:
+            async with asyncio.timeout(HAND_ON_SECONDS):
+                await hand_on(self._engine)
+        except (AdapterError, TimeoutError) as failed:
+            why = str(failed) or "it does not answer"
+            return error(503, f"done here, but not kept beside the elector's lease ({why}): say it again")
+        return answer
 
     async def healthz(self, _request: web.Request) -> web.Response:
         """Say that the process answers."""
