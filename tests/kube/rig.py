@@ -1,7 +1,7 @@
 """Whole operators on a real API server: the engine, the shell, and memory adapters whose records the tests look at.
 
-They get in as a service account with the rights of `RULES` and no more. What they did is read back by other means:
-kubectl, plain requests as admin, the targets' own logs.
+They get in as a service account with the rights of `waypost.kube.rights` and no more. What they did is read back by
+other means: kubectl, plain requests as admin, the targets' own logs.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import inspect
 import itertools
 import json
 import random
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from testbed.servers import Kubernetes
 from waypost.adapter import AdapterType
 from waypost.engine.engine import Engine
 from waypost.kit.clock import LoopClock
+from waypost.kube.rights import AT_HOME, EVERYWHERE
 from waypost.kube.shell import Shell, shell
 from waypost.model import Service
 from waypost.plugins import Plugins
@@ -34,32 +35,6 @@ SECONDS = 60.0  # how long a condition is waited for, on a machine that is busy 
 EVERY = 0.05
 GROUP = "/apis/waypost.dev/v1alpha1"
 CRDS = Path(__file__).parents[2] / "crds"
-
-EVERYWHERE = [
-    {"apiGroups": ["waypost.dev"], "resources": ["*"], "verbs": ["get", "list", "watch"]},
-    {"apiGroups": ["waypost.dev"], "resources": ["serviceregistrations"], "verbs": ["patch"]},
-    {"apiGroups": ["waypost.dev"], "resources": ["serviceholds"], "verbs": ["create", "patch", "delete"]},
-    {
-        "apiGroups": ["waypost.dev"],
-        "resources": [f"{plural}/status" for plural, _ in NAMES.values()],
-        "verbs": ["patch"],
-    },
-    {
-        "apiGroups": ["apiextensions.k8s.io"],
-        "resources": ["customresourcedefinitions"],
-        "resourceNames": [f"{plural}.waypost.dev" for plural, _ in NAMES.values()],
-        "verbs": ["get"],
-    },
-    {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]},
-]
-AT_HOME = [
-    {
-        "apiGroups": ["coordination.k8s.io"],
-        "resources": ["leases"],
-        "verbs": ["get", "list", "watch", "create", "update"],
-    },
-    {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "list", "watch"]},
-]
 
 _numbers = itertools.count(1)
 _prepared: set[str] = set()
@@ -114,7 +89,7 @@ class Cluster:
         token = await self.kube.token(self.home, "waypost")
         self.kubeconfig = self.kube.write_kubeconfig(self.home, token)
 
-    async def allow(self, everywhere: list[dict[str, Any]] | None = None) -> None:
+    async def allow(self, everywhere: Sequence[Any] | None = None) -> None:
         """Give the service account its rights; `everywhere` in place of EVERYWHERE."""
         rbac, name = "rbac.authorization.k8s.io", f"waypost-{self.home}"
         subject = {"kind": "ServiceAccount", "name": "waypost", "namespace": self.home}

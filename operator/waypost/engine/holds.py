@@ -236,6 +236,28 @@ class Holds:
             if shown == hold.name:
                 del self._shown[group]
 
+    # --- kept elsewhere too
+
+    def adopt(self, hold: Hold) -> bool:
+        """Take a hold that another process of this installation made; False where its set is not what its digest says.
+
+        One that is known stays as it is.
+        """
+        if hold.digest != _digest(hold.sink, hold.cause, hold.source, hold.pairs):
+            return False
+        if hold.name not in self.holds:
+            self.holds[hold.name] = hold
+            if not hold.decision:
+                self._shown[hold.sink, hold.cause, hold.source] = hold.name
+            self._save(hold)
+        return True
+
+    def drop(self, name: str) -> None:
+        """Forget a hold and what was decided; what still waits makes another."""
+        if (hold := self.holds.get(name)) is not None:
+            self._forget(hold)
+            self._shown = {group: shown for group, shown in self._shown.items() if shown != name}
+
     # --- inside
 
     def _set(self, hold: Hold) -> set[str]:
@@ -255,7 +277,7 @@ class Holds:
         names = sorted(hashes)
         kinds = {name: removal for name, removal, _ in pairs.values()}
         removals = sum(kinds[name] for name in names)
-        digest = hashlib.sha256("".join([sink, cause, source, *names]).encode()).hexdigest()
+        digest = _digest(sink, cause, source, names)
         chosen = set(names)
         sample = sorted(
             f"{key} instance {instance}{f': {about}' if about else ''}"
@@ -263,8 +285,8 @@ class Holds:
             if name in chosen
         )
         hold = Hold(
-            name=f"{sink}-{digest[:8]}",
-            digest=f"sha256-{digest}",
+            name=f"{sink}-{digest.removeprefix('sha256-')[:8]}",
+            digest=digest,
             sink=sink,
             cause=cause,  # type: ignore[arg-type]
             source=source,
@@ -295,3 +317,8 @@ class Holds:
             temporary.replace(path)
         except OSError:  # it holds on in memory; after a restart it is made anew
             log.exception("hold=%s file=%s", hold.name, path)
+
+
+def _digest(sink: str, cause: str, source: str, names: Iterable[str]) -> str:
+    digest = hashlib.sha256("".join([sink, cause, source, *names]).encode()).hexdigest()
+    return f"sha256-{digest}"

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from waypost.kit.kubernetes.access import SERVICE_ACCOUNT
 from waypost.kit.kubernetes.api import Api, connect
 from waypost.kube.feed import ResourceFeed
 from waypost.kube.finalizers import BOUND_SECONDS, Finalizers
+from waypost.kube.holds import HoldObjects
 from waypost.kube.lease import lease_elector
 from waypost.kube.secrets import KubernetesCredentials, SecretStore
 from waypost.kube.statuses import Statuses
@@ -47,6 +48,7 @@ class Shell:
         """`bound`: after so many seconds a deletion waits for nothing any more."""
         self.elector = elector
         self.home = home
+        self.failures: Mapping[str, str] = {}  # kind → why it is not followed now
         self._api = api
         self._types = types
         self._clock = clock
@@ -66,10 +68,14 @@ class Shell:
                 finalizers.touch(key)
 
         feed = ResourceFeed(self._api, self._types, self.home, self._clock, on_change=changed)
+        self.failures = feed.failures
         statuses = Statuses(self._api, engine, feed.book, self._clock)
         finalizers = Finalizers(self._api, engine, feed.book, self._clock, bound=self._bound)
+        holds = HoldObjects(self._api, engine, self._types, self._clock)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._secrets.run(), name="secrets")
+            group.create_task(holds.follow(), name="informer ServiceHold")
+            group.create_task(holds.run(), name="holds")
             group.create_task(statuses.run(), name="statuses")
             group.create_task(finalizers.run(), name="finalizers")
             try:

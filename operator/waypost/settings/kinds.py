@@ -279,6 +279,7 @@ class HoldStatus(Part, frozen=True, gc=False):
         of: How many there are.
         sample: Some of them.
         decided_time: When it was decided upon.
+        pairs: The set itself, 8 bytes for each item in base64, sorted; not given where it would be too large to keep.
     """
 
     cause: Cause
@@ -289,6 +290,7 @@ class HoldStatus(Part, frozen=True, gc=False):
     of: Annotated[int, Meta(ge=0)] = 0
     sample: Annotated[tuple[Annotated[str, Meta(max_length=1024)], ...], Meta(max_length=10)] = ()
     decided_time: Annotated[str, Meta(max_length=40)] | None = None
+    pairs: Annotated[str, Meta(max_length=1_000_000)] = ""
 
 
 class ServiceSource(msgspec.Struct, frozen=True, gc=False):
