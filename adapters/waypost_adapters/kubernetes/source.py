@@ -79,20 +79,17 @@ class Watch:
         self._opened = False
 
     async def run(self) -> None:
-        """List all, then follow; raises what the first informer that fails does."""
-        try:
-            async with asyncio.TaskGroup() as group:
-                async with self.out.snapshot() as snapshot:
-                    self.view.hold()
-                    for following, listed in self._informers():
-                        group.create_task(following)
-                        await listed.wait()  # one after the other: where one is refused, the larger is not read
-                    async with self._lists:
-                        await self._tell(snapshot)
-                        self._opened = True
-                self.view.release()
-        except BaseExceptionGroup as group:
-            raise first_of(group) from None
+        """List all, then follow. Raises a group of what failed."""
+        async with asyncio.TaskGroup() as group:
+            async with self.out.snapshot() as snapshot:
+                self.view.hold()
+                for following, listed in self._informers():
+                    group.create_task(following)
+                    await listed.wait()  # one after the other: where one is refused, the larger is not read
+                async with self._lists:
+                    await self._tell(snapshot)
+                    self._opened = True
+            self.view.release()
 
     @contextmanager
     def muted(self) -> Iterator[None]:
@@ -145,8 +142,18 @@ class KubernetesSource:
         self._problems = Problems(context.log, context.metrics, "kubernetes_problems_total")
 
     async def watch(self, out: Changes) -> None:
-        async with self._connected() as api:
-            await Watch(self._config, self._context, self._problems, api, out).run()
+        try:
+            async with self._connected() as api, asyncio.TaskGroup() as group:
+                group.create_task(self._renewed(api), name=f"{self._context.name}: credentials")
+                await Watch(self._config, self._context, self._problems, api, out).run()
+        except BaseExceptionGroup as group:
+            raise first_of(group) from None
+
+    async def _renewed(self, api: Api) -> None:
+        """Use new credentials once they are there. Raises AdapterError where they lead to another server."""
+        while True:
+            await self._context.credentials.changed()
+            await api.renew()
 
     async def examine(self) -> Sequence[Finding]:
         async with self._connected() as api:

@@ -46,14 +46,23 @@ def endpoint(name: str, address: str, *, ready: bool = True, node: str = "", **c
 class Place:
     """A namespace of a test's own."""
 
-    def __init__(self, cluster: Kubernetes) -> None:
+    def __init__(self, cluster: Kubernetes, name: str = "") -> None:
         self.cluster = cluster
-        self.name = f"source-{secrets.token_hex(4)}"
+        self.name = name or f"source-{secrets.token_hex(4)}"
         self._core = f"/api/v1/namespaces/{self.name}"
         self._slices = f"/apis/discovery.k8s.io/v1/namespaces/{self.name}/endpointslices"
 
     async def make(self) -> None:
         await self.cluster.call("POST", "/api/v1/namespaces", {"metadata": {"name": self.name}})
+
+    async def node(self, address: str, **labels: str) -> str:
+        """Make a Node with an address, and return its name; nodes belong to no namespace."""
+        name = f"node-{secrets.token_hex(4)}"
+        await self.cluster.call("POST", "/api/v1/nodes", {"metadata": {"name": name, "labels": labels}})
+        there = await self.cluster.call("GET", f"/api/v1/nodes/{name}")
+        there["status"]["addresses"] = [{"type": "InternalIP", "address": address}]
+        await self.cluster.call("PUT", f"/api/v1/nodes/{name}/status", there)
+        return name
 
     async def call(self, method: str, path: str, body: object = None) -> Any:
         """A request within the namespace: `await place.call("GET", "/services/web")`."""

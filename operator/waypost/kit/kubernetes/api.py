@@ -93,6 +93,10 @@ class Api:
                     said = await _bounded(stream)
                     raise answered(stream.status, said, f"GET {path}", stream.headers.get("Retry-After", ""))
 
+    async def renew(self) -> None:
+        """Read at once what lets one in: something says that it has changed. Raises AdapterError as requests do."""
+        await self._current(refused=await self._current())
+
     async def _current(self, refused: Access | None = None) -> Access:
         access = await self._pass.current(refused)
         if (access.server, access.server_name) != (self._opened.server, self._opened.server_name):
