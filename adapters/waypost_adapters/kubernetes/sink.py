@@ -56,7 +56,7 @@ __all__ = ["KubernetesSink"]
 
 MOST_FOREIGN = 100
 GROUPS_AT_ONCE = 6  # of one batch
-DENIALS = 8  # by the admission policy, though the stamp is ours: the API server has not seen it yet
+MOST_TRIES = 10  # of a group that others change all the time, or of which the API server has not seen our stamp yet
 SLICE = 200  # records told before others have their turn
 
 Changed = dict[str, Change]  # by the label of the instance
@@ -212,8 +212,9 @@ class KubernetesSink:
             raise AdapterError("this sink fences its writes: claim it first")
         outcomes: dict[str, Outcome] = {}
         groups = self._sorted(batch, outcomes)
-        if past := await self._fencing.superseded(sorted({namespace for namespace, _ in groups}), fence):
-            return dict.fromkeys((change.key for change in batch), Outcome("superseded", past))
+        barred = await self._fencing.barred(sorted({namespace for namespace, _ in groups}), fence)
+        for at in [at for at in groups if at[0] in barred]:
+            self._settle(groups.pop(at), outcomes, barred[at[0]])
         work = Work(self._cluster, self._config, self._owner, fence, self._own)
         gate = asyncio.Semaphore(GROUPS_AT_ONCE)
 
@@ -255,13 +256,13 @@ class KubernetesSink:
             label: None if change.record is None else decode(change.record.content) for label, change in changes.items()
         }
         async with group.lock:
-            for attempt in range(DENIALS):
+            for attempt in range(MOST_TRIES):
                 if work.uncertain:
                     self._settle(changes, outcomes, Outcome("superseded", "not sent: another write had no answer"))
                     return None
                 try:
                     new = attempt == 0 and all(change.create for change in changes.values())
-                    settled, denied = await work.run(group, lines, new=new)
+                    settled, again = await work.run(group, lines, new=new)
                 except AdapterError as error:
                     group.known = False
                     self._settle(changes, outcomes, Outcome("superseded", str(error)))
@@ -272,17 +273,19 @@ class KubernetesSink:
                 for label, outcome in settled.items():
                     outcomes[changes[label].key] = outcome
                     lines.pop(label)
-                if not denied or not lines:
+                if not again or not lines:
                     return None
                 try:
-                    past = await self._fencing.superseded(at[:1], fence)
+                    barred = await self._fencing.barred(at[:1], fence)
                 except AdapterError as error:
                     self._settle(changes, outcomes, Outcome("superseded", str(error)))
                     return error
-                if past:
-                    break
-                await self._context.clock.sleep(0.02 * (attempt + 1))
-        self._settle(changes, outcomes, Outcome("superseded", "the admission policy refuses this fence"))
+                if barred:
+                    self._settle(changes, outcomes, barred[at[0]])
+                    return None
+                if again == "denied":
+                    await self._context.clock.sleep(0.02 * (attempt + 1))
+        self._settle(changes, outcomes, Outcome("superseded", "others change the same Service all the time"))
         return None
 
     @staticmethod

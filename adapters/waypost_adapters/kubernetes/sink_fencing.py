@@ -7,11 +7,11 @@ server refuses what the fence before would write. It reads stamps from a cache, 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection
 
 import msgspec
 
-from waypost.adapter import AdapterError, Context, Fence, NotClaimed, PermanentError
+from waypost.adapter import AdapterError, Context, Fence, NotClaimed, Outcome, PermanentError
 from waypost.kit.kubernetes.errors import ApiError
 from waypost_adapters.kubernetes.sink_cluster import CONFIG_MAPS, SLICES, Cluster, is_denied
 from waypost_adapters.kubernetes.sink_config import SinkConfig
@@ -28,7 +28,7 @@ from waypost_adapters.kubernetes.sink_stamp import (
 __all__ = ["Fencing"]
 
 CLAIM_TRIES = 10
-SEEN_SECONDS = 5.0  # within which the API server must have seen a stamp that was written
+SEEN_SECONDS = 10.0  # within which the API server must have seen a stamp that was written
 NOBODY = Fence(0, 0)  # no claim ever gives it: what carries it is refused wherever the policy stands
 
 
@@ -61,7 +61,7 @@ class Fencing:
             stamps: dict[str, Stamp | None] = {}
             generation = fence.generation
             for name in self._config.all_namespaces:
-                stamp = stamps[name] = await self._cluster.stamp(name)
+                stamp = stamps[name] = await self._own(name)
                 if stamp is None and name in self._absent:
                     continue
                 verdict = judge(name, stamp, self._environment, fence)
@@ -75,23 +75,23 @@ class Fencing:
                 return higher
         raise AdapterError(f"the stamps of `{self._owner}` changed at each of {CLAIM_TRIES} tries to advance them")
 
-    async def superseded(self, namespaces: Sequence[str], fence: Fence) -> str:
-        """Return "" where this fence may write in these namespaces, else why a newer generation of our own may.
+    async def barred(self, namespaces: Collection[str], fence: Fence) -> dict[str, Outcome]:
+        """Return the namespaces in which this fence may not write, each with what becomes of changes there.
 
         Raises Fenced, NotClaimed, PermanentError.
         """
+        found: dict[str, Outcome] = {}
         for name in namespaces:
-            stamp = await self._cluster.stamp(name)
-            if stamp is None and name in self._absent:
-                stamp = await self._begin(name, fence)
-                if stamp is None:
-                    continue  # still not there: what is written says so
+            stamp = await self._own(name)
+            if stamp is None and name in self._absent and (stamp := await self._begin(name, fence)) is None:
+                found[name] = Outcome("invalid", f"the namespace `{name}` is not there, or not ours to write")
+                continue
             verdict = judge(name, stamp, self._environment, fence)
             if isinstance(verdict, AdapterError):
                 raise verdict
             if verdict is not None:
-                return f"generation {fence.generation} is past"
-        return ""
+                found[name] = Outcome("superseded", f"generation {fence.generation} is past")
+        return found
 
     async def told(self) -> str:
         """Return, for people, what the stamps say. Raises PermanentError for another environment's."""
@@ -120,12 +120,29 @@ class Fencing:
     async def _read(self, namespace: str, environment: str) -> Stamp | None:
         """Return our stamp in a namespace. Raises PermanentError where any there says another environment."""
         found = None
-        for stamp in await self._cluster.stamps(namespace):
+        try:
+            stamps = await self._cluster.stamps(namespace)
+        except ApiError as error:
+            if error.status != 403 or namespace == self._config.namespace:
+                raise
+            self._missing(namespace)
+            return None
+        for stamp in stamps:
             if stamp.environment != environment:
                 raise other_environment(stamp, environment)
             if stamp.meta.name == stamp_name(self._owner):
                 found = stamp
         return found
+
+    async def _own(self, namespace: str) -> Stamp | None:
+        """Return our stamp; None too where we may not read it in one of the other namespaces."""
+        try:
+            return await self._cluster.stamp(namespace)
+        except ApiError as error:
+            if error.status != 403 or namespace == self._config.namespace:
+                raise
+            self._missing(namespace)
+            return None
 
     async def _set_all(self, stamps: dict[str, Stamp | None], fence: Fence) -> bool:
         for name, stamp in stamps.items():
@@ -143,7 +160,7 @@ class Fencing:
                 return True
             made = await self._cluster.create(CONFIG_MAPS, namespace, body)
         except ApiError as error:
-            if error.status == 404 and stamp is None:
+            if stamp is None and (error.status == 404 or (error.status == 403 and namespace in self._absent)):
                 self._missing(namespace)
                 return True
             if error.status in {404, 409}:
@@ -154,11 +171,14 @@ class Fencing:
         return True
 
     def _missing(self, namespace: str) -> None:
-        """A namespace is not there. Without the first one nothing works; names in another are told as invalid."""
+        """Note a namespace that is not there, or not ours to read, which with rights in it alone looks the same.
+
+        Without the first one nothing works; names in another are told as invalid.
+        """
         if namespace == self._config.namespace:
             raise PermanentError(f"the namespace `{namespace}` is not there: create it, or correct `config.namespace`")
         self._absent.add(namespace)
-        message = f"not there: {', '.join(sorted(self._absent))}; names in it are told as invalid"
+        message = f"not there, or not ours to write: {', '.join(sorted(self._absent))}; names in it are invalid"
         self._context.warn("NamespaceMissing", message)
 
     async def _alone(self, namespace: str, made: Meta) -> None:
@@ -170,7 +190,7 @@ class Fencing:
 
     async def _begin(self, namespace: str, fence: Fence) -> Stamp | None:
         """Set the first stamp in a namespace that has come to be since the claim."""
-        await self._read(namespace, self._environment)
+        await self._read(namespace, self._environment)  # another environment's stamp is told, not written beside
         if not await self._set(namespace, None, fence):
             raise NotClaimed(f"somebody else set the stamp in namespace `{namespace}`")
         if namespace in self._absent:
@@ -180,7 +200,7 @@ class Fencing:
 
     # --- the admission policy
 
-    async def _until_seen(self, fence: Fence, before: Fence, namespaces: Sequence[str] = ()) -> None:
+    async def _until_seen(self, fence: Fence, before: Fence, namespaces: Collection[str] = ()) -> None:
         """Return when the API server that we ask goes by these stamps; at once where no policy stands."""
         for name in namespaces or self._config.all_namespaces:
             if name in self._absent or await self._passes(name, NOBODY):
@@ -194,8 +214,9 @@ class Fencing:
         while not await seen():
             if clock.monotonic() > end:
                 raise AdapterError(
-                    f"the API server has not seen the stamp after {SEEN_SECONDS:g} s: does its admission policy "
-                    "`waypost-fence` have the parameters that fence.yaml gives it?"
+                    f"the API server's policy `waypost-fence` has not seen the stamp after {SEEN_SECONDS:g} s: "
+                    "is it as in fence.yaml? Where its binding was deleted and made again, API servers must be started "
+                    "anew (kubernetes/kubernetes issue 130887), or label the namespace waypost.dev/fence=off"
                 )
             await clock.sleep(0.01)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import msgspec
 
@@ -41,11 +41,11 @@ __all__ = ["Work"]
 T = TypeVar("T")
 
 APPLIED = Outcome("applied")
-MOST_TRIES = 8  # of a group that others change all the time
 LARGE = {413, 422}  # what is refused for what it says
 TOO_MANY = "more host names stand under one Service than its annotation holds"
 
 Changes = Mapping[str, Line | None]
+Again = Literal["", "changed", "denied"]
 
 
 class _Changed(Exception):
@@ -68,45 +68,40 @@ class Work:
         self._fence = fence_text(fence)
         self._own = own
 
-    async def run(self, group: Group, changes: Changes, *, new: bool) -> tuple[dict[str, Outcome], bool]:
-        """Write a group's changes; return the outcomes, and whether the policy is to be asked about the fence.
+    async def run(self, group: Group, changes: Changes, *, new: bool) -> tuple[dict[str, Outcome], Again]:
+        """Write a group's changes; return the outcomes, and why what is missing from them is to be tried again, or "".
 
-        Then what is missing from the outcomes was not written. `new`: the caller knows of nothing there. Raises
-        AdapterError where nothing of this group was written.
+        Before that the stamp is to be read again: who was faster may be another leader. `new`: the caller knows of
+        nothing there. Raises AdapterError where nothing of this group was written.
         """
         outcomes: dict[str, Outcome] = {}
-        pending = dict(changes)
         group.fresh = False
         if new and not group.known:
             group.known = True  # nothing is read: it will be created, or somebody has been there
         elif group.known:
             await group.read_front(self._cluster, self._owner)
-        denied = await self._run(group, pending, outcomes)
-        return outcomes, denied
+        return outcomes, await self._run(group, dict(changes), outcomes)
 
-    async def _run(self, group: Group, pending: dict[str, Line | None], outcomes: dict[str, Outcome]) -> bool:
-        for _ in range(MOST_TRIES):
-            if not group.known or (not group.fresh and self._idle(group, pending)):
-                await group.read(self._cluster, self._owner)
-            self._refuse(group, pending, outcomes)
-            if not pending:
-                return False
-            before = self.wrote
-            try:
-                await self._write(group, pending)
-            except _Changed:
-                group.known = False
-                continue
-            except _Denied:
-                group.known = False
-                return True
-            except AdapterError as error:
-                group.known = False
-                return await self._failed(group, pending, outcomes, error, began=self.wrote and not before)
-            outcomes.update(dict.fromkeys(pending, APPLIED))
-            return False
-        outcomes.update(dict.fromkeys(pending, Outcome("superseded", "others change the same Service all the time")))
-        return False
+    async def _run(self, group: Group, pending: dict[str, Line | None], outcomes: dict[str, Outcome]) -> Again:
+        if not group.known or (not group.fresh and self._idle(group, pending)):
+            await group.read(self._cluster, self._owner)
+        self._refuse(group, pending, outcomes)
+        if not pending:
+            return ""
+        before = self.wrote
+        try:
+            await self._write(group, pending)
+        except _Changed:
+            group.known = False
+            return "changed"
+        except _Denied:
+            group.known = False
+            return "denied"
+        except AdapterError as error:
+            group.known = False
+            return await self._failed(group, pending, outcomes, error, began=self.wrote and not before)
+        outcomes.update(dict.fromkeys(pending, APPLIED))
+        return ""
 
     @staticmethod
     def _idle(group: Group, pending: Changes) -> bool:
@@ -137,7 +132,7 @@ class Work:
         error: AdapterError,
         *,
         began: bool,
-    ) -> bool:
+    ) -> Again:
         if is_uncertain(error):
             self.uncertain = self.wrote = True
             outcomes.update(dict.fromkeys(pending, Outcome("unknown", str(error))))
@@ -149,7 +144,7 @@ class Work:
             outcomes.update(dict.fromkeys(pending, Outcome("superseded", str(error))))
         else:
             raise error
-        return False
+        return ""
 
     def _alone(self, group: Group, error: ApiError) -> str:
         """Return why an error concerns this group and no other."""
@@ -161,20 +156,20 @@ class Work:
 
     async def _halves(
         self, group: Group, pending: dict[str, Line | None], outcomes: dict[str, Outcome], why: str
-    ) -> bool:
+    ) -> Again:
         """Something was refused for what it says: the same in halves, down to the culprit."""
         labels = list(pending)
         if len(labels) == 1:
             outcomes[labels[0]] = Outcome("invalid", f"the API server refuses it: {why}")
-            return False
-        denied = False
+            return ""
+        again: Again = ""
         middle = len(labels) // 2
         for half in (labels[:middle], labels[middle:]):
             if self.uncertain:
                 outcomes.update(dict.fromkeys(half, Outcome("superseded", "the one before it had no answer")))
-            elif not denied:
-                denied = await self._run(group, {label: pending[label] for label in half}, outcomes)
-        return denied
+            elif not again:
+                again = await self._run(group, {label: pending[label] for label in half}, outcomes)
+        return again
 
     # --- the steps
 

@@ -7,14 +7,31 @@ import base64
 import itertools
 import json
 import threading
-from collections.abc import Coroutine, Iterator, Mapping
-from contextlib import contextmanager
+import time
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Self, TypeVar
+
+import msgspec
 
 import waypost_adapters.kubernetes
 from testbed.proxy import Proxy
 from testbed.servers import Kubernetes
+from waypost.adapter import Change, Fence, Observed, Outcome, Record, fingerprint
+from waypost.model import (
+    Address,
+    Port,
+    Publication,
+    PublicationKey,
+    PublishedInstance,
+    PublishedName,
+    ServiceKey,
+    family,
+)
+from waypost.testing.context import TestContext
+from waypost_adapters.kubernetes.sink import KubernetesSink
+from waypost_adapters.kubernetes.sink_config import SinkConfig
 
 RULES = [
     {
@@ -38,14 +55,23 @@ numbers = itertools.count()
 FENCE = Path(waypost_adapters.kubernetes.__file__).parent / "fence.yaml"
 
 
-@contextmanager
-def policy(kube: Kubernetes) -> Iterator[None]:
-    """Let the admission policy stand, in the whole cluster, and be in force."""
+def let_the_policy_stand(kube: Kubernetes) -> None:
+    """Install the admission policy, for as long as the API server runs, and wait until it is in force.
+
+    It is asked by a dry run in a namespace without a stamp, where what Waypost writes is refused.
+    """
     kube.kubectl("apply", "-f", str(FENCE))
-    try:
-        yield
-    finally:
-        kube.kubectl("delete", "-f", str(FENCE))
+    probe = {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {"name": "probe", "namespace": "default", "labels": {"waypost.dev/owner": "probe"}},
+        "addressType": "IPv4",
+        "endpoints": [],
+    }
+    arguments = ("create", "--dry-run=server", "--field-manager=waypost", "-f", "-")
+    end = time.monotonic() + 60
+    while "waypost-fence" not in kube.kubectl(*arguments, stdin=json.dumps(probe), check=False).stderr:
+        assert time.monotonic() < end, "the policy is not in force after 60 s"
 
 
 class ApartProxy:
@@ -87,18 +113,23 @@ class ApartProxy:
 
 
 class Room:
-    """A namespace, an account in it, and its kubeconfig as a credential; `url` is another way to the API server."""
+    """A namespace, an account in it, and its kubeconfig as a credential.
 
-    def __init__(self, kube: Kubernetes, prefix: str = "ksink") -> None:
+    The admission policy holds there only where it is `fenced`, whether or not it stands.
+    """
+
+    def __init__(self, kube: Kubernetes, *, fenced: bool = False) -> None:
         self.kube = kube
-        self.namespace = f"{prefix}-{next(numbers)}"
+        self.fenced = fenced
+        self.namespace = f"ksink-{next(numbers)}"
         self.token = ""
 
     async def make(self) -> Room:
         name, role = self.namespace, f"waypost-sink-{self.namespace}"
         group = "rbac.authorization.k8s.io"
         subject = {"kind": "ServiceAccount", "name": "waypost", "namespace": name}
-        await self.kube.call("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
+        labels = {} if self.fenced else {"waypost.dev/fence": "off"}
+        await self.kube.call("POST", "/api/v1/namespaces", {"metadata": {"name": name, "labels": labels}})
         await self.kube.call("POST", f"/api/v1/namespaces/{name}/serviceaccounts", {"metadata": {"name": "waypost"}})
         for kind, rules, path in (
             ("Role", RULES, f"/apis/{group}/v1/namespaces/{name}/"),
@@ -151,7 +182,7 @@ class Room:
         return [
             each
             for each in await self.all("endpointslices")
-            if each["metadata"]["labels"].get("kubernetes.io/service-name") == service
+            if each["metadata"].get("labels", {}).get("kubernetes.io/service-name") == service
         ]
 
     async def addresses(self, service: str = "web") -> list[str]:
@@ -180,3 +211,76 @@ class Room:
         await self.delete("services", name)
         spec = {"selector": {"app": name}, "ports": [{"name": "http", "port": 80}]}
         return await self.create("services", {"metadata": {"name": name}, "spec": spec})
+
+
+class Owner:
+    """One installation, claimed. `new` is the service's registration's; its instances are in `web` of `shop`."""
+
+    def __init__(self, sink: KubernetesSink, context: TestContext, fence: Fence) -> None:
+        self.sink, self.context, self.fence = sink, context, fence
+
+    def records(self, name: str, *instances: PublishedInstance, service: str = "web") -> list[Record]:
+        """What the instances become under a name."""
+        key = PublicationKey("shop/web", "k8s", ServiceKey("mem", "shop", service))
+        publication = Publication(key, (PublishedName(name),), "test", self.context.owner)
+        made = list(self.sink.render(publication, instances))
+        assert all(isinstance(record, Record) for record in made), made
+        return [record for record in made if isinstance(record, Record)]
+
+    async def apply(self, records: Sequence[Record], *, delete: bool = False) -> dict[str, Outcome]:
+        """Write or delete in batches; the outcomes by instance."""
+        found: dict[str, Outcome] = {}
+        most = self.sink.limits.records
+        for start in range(0, len(records), most):
+            batch = [Change(each.key, None if delete else each) for each in records[start : start + most]]
+            outcomes = await self.sink.apply(batch, self.fence)
+            found |= {each.instance: outcomes[each.key] for each in records[start : start + most]}
+        return found
+
+    async def put(self, name: str, *instances: PublishedInstance, **more: Any) -> None:
+        """Publish; all of it is applied."""
+        outcomes = await self.apply(self.records(name, *instances, **more))
+        assert {each.status for each in outcomes.values()} == {"applied"}, outcomes
+
+    async def drop(self, name: str, *instances: PublishedInstance, **more: Any) -> None:
+        """Withdraw; all of it is applied."""
+        outcomes = await self.apply(self.records(name, *instances, **more), delete=True)
+        assert {each.status for each in outcomes.values()} == {"applied"}, outcomes
+
+    async def observed(self) -> dict[str, Observed]:
+        """What the sink reads back, by key."""
+        return {each.key: each async for each in self.sink.observe()}
+
+    async def repair(self, wanted: Sequence[Record]) -> list[str]:
+        """Write what differs from what is observed, as the engine does; return the instances."""
+        seen = await self.observed()
+        differing = [
+            each for each in wanted if each.key not in seen or seen[each.key].fingerprint != fingerprint(each.content)
+        ]
+        await self.apply(differing)
+        return [each.instance for each in differing]
+
+
+@asynccontextmanager
+async def owner(
+    room: Room, folder: Path, *, name: str = "me", url: str = "", claim: bool = True, **config: Any
+) -> AsyncIterator[Owner]:
+    """Give an installation whose sink is open and claimed."""
+    credentials = {"kubeconfig": room.kubeconfig(url)}
+    context = TestContext(folder, name="out", owner=name, environment="test", credentials=credentials)
+    made = msgspec.convert({"namespace": room.namespace, **config}, SinkConfig)
+    async with KubernetesSink.opened(made, context) as sink:
+        fence = await sink.claim("test", name) if claim else Fence(0)
+        assert fence is not None
+        yield Owner(sink, context, fence)
+
+
+def instance(id: str, *addresses: str, http: int = 8080, **more: Any) -> PublishedInstance:
+    """An instance with a port `http`."""
+    found = tuple(Address(value, "Hostname" if family(value) == "Hostname" else "Host") for value in addresses)
+    return PublishedInstance(id, found, (Port(http, "http"),), **more)
+
+
+def many(count: int) -> list[PublishedInstance]:
+    """So many instances, each with an address of its own and the same port."""
+    return [instance(f"web.{n}", f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}") for n in range(1, count + 1)]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
 from testbed.servers import Kubernetes
-from tests.adapters.kubernetes.sink_rig import ApartProxy, Room, policy
+from tests.adapters.kubernetes.sink_rig import ApartProxy, Room
 from waypost.testing.conformance_sink import SinkConformance
 from waypost.testing.sink_bench import SinkBench
 from waypost.testing.sink_fencing import FencingConformance
@@ -20,6 +20,7 @@ class OnCluster(SinkBench):
     adapter = "waypost_adapters.kubernetes:SINK"
     together = True
     stalls = True
+    under_policy = False
     bound = 20.0
     room: Room
     proxy: ApartProxy
@@ -69,7 +70,7 @@ class OnCluster(SinkBench):
 
     @pytest.fixture(autouse=True)
     async def _room(self, kubernetes: Kubernetes) -> AsyncIterator[None]:
-        self.room = await Room(kubernetes).make()
+        self.room = await Room(kubernetes, fenced=self.under_policy).make()
         with ApartProxy(kubernetes.url) as self.proxy:
             self.credentials = {"kubeconfig": self.room.kubeconfig(self.proxy.url)}
             yield
@@ -79,15 +80,11 @@ class TestSink(OnCluster, SinkConformance):
     many = 300
 
 
-@pytest.fixture(scope="module")
-def fenced(kubernetes: Kubernetes) -> Iterator[None]:
-    with policy(kubernetes):
-        yield
-
-
 @pytest.mark.usefixtures("fenced")
 class TestUnderTheAdmissionPolicy(OnCluster, FencingConformance):
     """What fences promise, where the API server compares them itself."""
+
+    under_policy = True
 
     async def test_the_api_server_itself_refuses_what_carries_another_fence(self) -> None:
         async with self.one() as ours:
