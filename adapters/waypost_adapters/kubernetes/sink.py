@@ -12,7 +12,6 @@ from contextlib import aclosing, asynccontextmanager
 from functools import partial
 from typing import Self
 
-import msgspec
 from yarl import URL
 
 from waypost.adapter import (
@@ -29,7 +28,6 @@ from waypost.adapter import (
     NotClaimed,
     Observed,
     Outcome,
-    PermanentError,
     Place,
     Record,
 )
@@ -170,26 +168,20 @@ class KubernetesSink:
             parts: dict[str, list[Part]] = {}
             async for page in self._cluster.ours(SERVICES, namespace):
                 for raw in page:
-                    front = front_of(raw, self._owner, "")
-                    name = front.meta.name
-                    view[SERVICES.plural, namespace, name] = front.meta.resource_version
-                    fronts[name] = front_of(raw, self._owner, published_name(self._config, namespace, name))
+                    front = front_of(raw, self._owner, partial(published_name, self._config, namespace))
+                    view[SERVICES.plural, namespace, front.meta.name] = front.meta.resource_version
+                    fronts[front.meta.name] = front
             async for page in self._cluster.ours(SLICES, namespace):
                 for raw in page:
-                    part = part_of(raw, self._owner, "")
-                    service = part.meta.labels.get(SERVICE_NAME, "")
+                    part = part_of(raw, self._owner, partial(published_name, self._config, namespace))
                     view[SLICES.plural, namespace, part.meta.name] = part.meta.resource_version
-                    parts.setdefault(service, []).append(part)
+                    parts.setdefault(part.meta.labels.get(SERVICE_NAME, ""), []).append(part)
                     await asyncio.sleep(0)
             for service in sorted(fronts.keys() | parts.keys()):
                 found = parts.pop(service, [])
-                name = published_name(self._config, namespace, service)
-                for part in found:
-                    for label, line in part.lines.items():
-                        part.lines[label] = msgspec.structs.replace(line, name=name)
                 merge(found)
                 yield namespace, service, fronts.get(service), Parts(found)
-        self._drift.view = view
+        self._drift.seen(view)
 
     async def inspect(self, names: Collection[str]) -> list[Foreign]:
         found: list[Foreign] = []
@@ -225,7 +217,7 @@ class KubernetesSink:
         errors = await asyncio.gather(*[one(at, changes) for at, changes in groups.items()])
         self._groups.trim()
         for error in errors:
-            if error is not None and (not work.wrote or isinstance(error, Fenced | NotClaimed | PermanentError)):
+            if error is not None and (not work.wrote or isinstance(error, Fenced | NotClaimed)):
                 raise error
         return outcomes
 

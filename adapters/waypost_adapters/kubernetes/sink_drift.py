@@ -71,7 +71,12 @@ class Drift:
         self._lost = False
         self._entry = entry
         self._selector = f"{OWNER}={owner}"
-        self._followed: list[tuple[Informer[Told], _Following]] = []
+        self.followed: list[tuple[Informer[Told], _Following]] = []
+
+    def seen(self, view: Versions) -> None:
+        """Take the versions of a complete view; once it is followed from there they are known without it."""
+        if not any(following.began for _, following in self.followed):
+            self.view = view
 
     async def run(self, namespaces: Sequence[str], mark: Mark) -> None:
         """Mark what others change, until cancelled or until a watch fails.
@@ -80,16 +85,16 @@ class Drift:
         marked as anything (None).
         """
         self._own.watched = True
-        if not self._followed:
+        if not self.followed:
             api = await self._entry.api()
-            self._followed = [
+            self.followed = [
                 self._follow(api, Resource(each.group, each.version, each.plural, namespace))
                 for namespace in namespaces
                 for each in (SERVICES, SLICES)
             ]
         try:
             async with asyncio.TaskGroup() as group:
-                for informer, following in self._followed:
+                for informer, following in self.followed:
                     group.create_task(informer.follow(following), name=f"drift {informer.resource}")
                 group.create_task(self._tell(mark), name="drift")
         except BaseExceptionGroup as group:
@@ -135,7 +140,7 @@ class Drift:
         """Return what stands in the slices of a Service, as far as it was told."""
         return tuple(
             label
-            for informer, _ in self._followed
+            for informer, _ in self.followed
             if informer.resource.plural == SLICES.plural and informer.resource.namespace == at[0]
             for told in informer.objects.values()
             if told.service == at[1]
@@ -164,6 +169,13 @@ class _Following(Handler[Told]):
             for told in gone:
                 self.deleted(told)
         self._versions = names
+        if all(following.began for _, following in self._drift.followed):
+            self._drift.view = {}
+
+    @property
+    def began(self) -> bool:
+        """Whether there was a first list."""
+        return self._versions is not None
 
     def _viewed(self) -> dict[str, str]:
         collection, namespace = self._resource.plural, self._resource.namespace

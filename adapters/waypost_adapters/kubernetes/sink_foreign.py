@@ -34,13 +34,13 @@ def foreign_in(
             continue
         if whose and records_of(meta) is not None:
             told = True
-            yield from _records(part_of(raw, whose, name), key, whose)
+            yield from _records(part_of(raw, whose, lambda _: name), key, whose)
         else:
             manager = meta.labels.get(MANAGED_BY, "nobody")
             yield Foreign(f"{key}/{meta.name}", name, whose, _short(f"EndpointSlice {meta.name}, managed by {manager}"))
     if front is None:
         return
-    found = front_of(front, _head(front).metadata.labels.get(OWNER, ""), name)
+    found = front_of(front, _head(front).metadata.labels.get(OWNER, ""), lambda _: name)
     whose = found.meta.labels.get(OWNER, "")
     if whose == owner:
         return

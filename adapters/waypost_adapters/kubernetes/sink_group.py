@@ -42,6 +42,10 @@ class Group:
         self.known = self.fresh = False  # `fresh`: and since then nobody else can have changed it unseen
         self.lock = asyncio.Lock()
 
+    def named(self, _service: str) -> str:
+        """Return the published name."""
+        return self.name
+
     async def read(self, cluster: Cluster, owner: str) -> None:
         """Read it all."""
         self.known = False
@@ -51,7 +55,7 @@ class Group:
             for raw in page:
                 head = meta_of(raw)
                 if head.labels.get(OWNER) == owner:
-                    parts.append(part_of(raw, owner, self.name))
+                    parts.append(part_of(raw, owner, self.named))
                 else:
                     self.taken.add(head.name)
         merge(parts)
@@ -61,7 +65,7 @@ class Group:
     async def read_front(self, cluster: Cluster, owner: str) -> None:
         """Read the Service."""
         raw = await cluster.get(SERVICES, self.namespace, self.service)
-        self.front = None if raw is None else front_of(raw, owner, self.name)
+        self.front = None if raw is None else front_of(raw, owner, self.named)
 
 
 class Groups:

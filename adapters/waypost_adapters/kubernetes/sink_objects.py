@@ -7,7 +7,7 @@ A Service's says the same of the instances that have a host name only, with that
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -147,9 +147,10 @@ def records_of(meta: Meta) -> Records | None:
     return found
 
 
-def part_of(raw: bytes | msgspec.Raw, owner: str, name: str) -> Part:
-    """Return a slice as read; each line has the slice's own address alone. `name` is the published name."""
+def part_of(raw: bytes | msgspec.Raw, owner: str, name_of: Callable[[str], str]) -> Part:
+    """Return a slice as read; each line has its address alone. `name_of` gives a Service's published name."""
     found = _decode_slice(raw)
+    name = name_of(found.metadata.labels.get(SERVICE_NAME, ""))
     records = records_of(found.metadata)
     altered = records is None or found.metadata.labels.get(MANAGED_BY) != MANAGER
     records = records or Records()

@@ -171,13 +171,17 @@ class _Placing:
             elif label in sheet.lines:
                 sheet.shrinks = True
                 old = sheet.lines.pop(label)
+                if sheet not in (some := self._begun[part.family, part.shape]):
+                    some.append(sheet)  # it was full, and has room now
                 if line is not None:
                     sheet.moving[label] = old
         for family, new in wanted.items():
             self._seat(label, new, (family, new.ports))
 
     def _seat(self, label: str, line: Line, kind: _Kind) -> None:
-        begun = [sheet for sheet in self._begun.get(kind, ()) if sheet.room_for(line, self._most)]
+        if (some := self._begun.get(kind)) and any(len(sheet.lines) >= self._most for sheet in some):
+            some[:] = [sheet for sheet in some if len(sheet.lines) < self._most]  # full ones are not asked again
+        begun = [sheet for sheet in some or () if sheet.room_for(line, self._most)]
         if begun:
             max(begun, key=lambda s: (len(s.lines), s.part.meta.name)).add(label, line)
             return

@@ -6,7 +6,7 @@ first by their labels. A number that a port has in a Service it keeps.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -60,8 +60,8 @@ _decode = msgspec.json.Decoder(_Object).decode
 _encode = msgspec.json.Encoder().encode
 
 
-def front_of(raw: bytes | msgspec.Raw, owner: str, name: str) -> Front:
-    """Return a Service as read, whoever's it is. `name` is the published name."""
+def front_of(raw: bytes | msgspec.Raw, owner: str, name_of: Callable[[str], str]) -> Front:
+    """Return a Service as read, whoever's it is. `name_of` gives a Service's published name."""
     found = _decode(raw)
     front = Front(found.metadata, found.spec)
     if not front.is_of(owner) or RECORDS not in found.metadata.annotations:
@@ -74,7 +74,7 @@ def front_of(raw: bytes | msgspec.Raw, owner: str, name: str) -> Front:
         front.altered = True
         return front
     front.aliases = {
-        label: Line(owner, records.publications[row[0]], row[1], name, row[3], (), row[2], (), "")
+        label: Line(owner, records.publications[row[0]], row[1], name_of(front.meta.name), row[3], (), row[2], (), "")
         for label, row in records.instances.items()
     }
     return front

@@ -209,7 +209,7 @@ class Work:
             made = await self._sent(self._cluster.create(SERVICES, group.namespace, body), creates=True)
         else:
             made = await self._sent(self._cluster.update(SERVICES, group.namespace, group.service, body))
-        group.front = front_of(made, self._owner, group.name)
+        group.front = front_of(made, self._owner, group.named)
 
     async def _put(self, group: Group, part: Part) -> None:
         """Write a slice; a new one has no version yet."""

@@ -339,7 +339,7 @@ async def test_our_own_writes_are_not_told_as_changes_and_others_are(room: Room,
             drift = ours.sink._drift
 
             def watches() -> bool:
-                return len(drift._followed) == 2 and all(each.version for each, _ in drift._followed)
+                return len(drift.followed) == 2 and all(each.version for each, _ in drift.followed)
 
             await until(watches, "it watches")
             await ours.apply(wanted)
