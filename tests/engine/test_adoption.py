@@ -123,7 +123,7 @@ async def test_an_approval_is_for_what_it_names_and_for_no_other_kind_of_step(tm
         pair = (next(iter(engine.reconciler.targets["out"].ledger.shelves)), "a")
         assert engine.holds.decision("out", pair, removal=True) == ""
         assert engine.holds.decision("out", pair, removal=False) == ""
-        assert engine.holds.decision("out", pair, removal=False, takeover=True) == "Approve"
+        assert engine.holds.decision("out", pair, removal=False, takeover=True) == "", "it is used up"
 
 
 @virtual_test
@@ -230,6 +230,12 @@ async def test_released_and_asked_for_again_it_is_adopted(tmp_path: Path) -> Non
         engine.decide(hold, "Approve", "mine")
         await rig.settle()
         assert ours(rig) == ["web/a"]
+        engine.release(Release())
+        await rig.settle()
+        engine.release(Release(), undo=True)
+        await rig.settle()
+        assert ours(rig) == [], "an approval is used up by the takeover that it lets pass"
+        assert len(engine.holds.waiting("out")) == 1
         assert all(write.new is not None for write in rig.target().log)
 
 

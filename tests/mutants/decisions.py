@@ -462,8 +462,8 @@ DECISIONS = (
     ),
     Decision(
         "writer",
-        "or step.removals:\n                target.mark(step.key, (step.instance,))",
-        "or False:\n                target.mark(step.key, (step.instance,))",
+        "if known or step.removals:\n                target.mark(step.key, (step.instance,))",
+        "if known:\n                target.mark(step.key, (step.instance,))",
         "what a write replaces is never deleted",
     ),
 )

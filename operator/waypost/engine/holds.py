@@ -111,9 +111,16 @@ class Holds:
 
     def withdrawn(self, sink: str, pair: Pair) -> None:
         """Take note that a pair was withdrawn: an approval covers it no more, should it come back."""
+        self._used(sink, pair, removal=True)
+
+    def taken_over(self, sink: str, pair: Pair) -> None:
+        """Take note that all of a pair was taken over: an approval covers it no more, should it be let go again."""
+        self._used(sink, pair, takeover=True)
+
+    def _used(self, sink: str, pair: Pair, *, removal: bool = False, takeover: bool = False) -> None:
         decided = [h for h in self.holds.values() if h.decision and h.sink == sink]
         if decided:
-            name = pair_hash(pair, removal=True)
+            name = pair_hash(pair, removal=removal, takeover=takeover)
             for hold in decided:
                 self._set(hold).discard(name)
 

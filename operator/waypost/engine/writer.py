@@ -219,7 +219,10 @@ class Writer:
             accounts.own(target, now, step.key, target.ledger.put(step.key, step.instance, kept))
             target.names.found(step.key, change.record.name)
             target.clear_failed(step.key, step.instance)
-            if target.clear_twin(step.key, change.key) or step.removals:
+            known = target.clear_twin(step.key, change.key)
+            if known and not target.twin(step.key, step.instance):
+                self._holds.taken_over(target.name, (step.key, step.instance))
+            if known or step.removals:
                 target.mark(step.key, (step.instance,))
         else:
             accounts.drop(target, now, step.key, step.instance, change.key)
