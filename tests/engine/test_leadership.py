@@ -92,3 +92,50 @@ async def test_a_failing_elector_is_asked_again_with_backoff_and_its_lease_runs_
     assert (await leadership.won(1)).number == 2
     assert clock.monotonic() > 60, "it does not ask without a pause"
     task.cancel()
+
+
+@virtual_test
+async def test_nobody_hears_of_a_term_before_what_a_leader_must_know_is_known() -> None:
+    clock, known, asked = VirtualClock(), asyncio.Event(), []
+    elector = ScriptedElector(clock)
+
+    async def prepare(term: Term) -> None:
+        asked.append(term.number)
+        if len(asked) == 1:
+            raise AdapterError("down")
+        await known.wait()
+
+    leadership = Leadership(elector, clock, random.Random(0), prepare=prepare)
+    task = asyncio.ensure_future(leadership.run())
+    elector.win(1000)
+    await asyncio.sleep(20)
+    assert not leadership.leads()
+    assert leadership.problem == "down"
+    elector.prolong(1000)
+    await asyncio.sleep(20)
+    assert asked == [1, 1]
+    assert not leadership.leads()
+    known.set()
+    await asyncio.sleep(1)
+    assert leadership.leads()
+    elector.prolong(1000)
+    await asyncio.sleep(1)
+    assert asked == [1, 1], "once a term"
+    task.cancel()
+
+
+@virtual_test
+async def test_what_cannot_be_known_in_time_is_no_term() -> None:
+    clock = VirtualClock()
+    elector = ScriptedElector(clock)
+
+    async def prepare(_: Term) -> None:
+        await asyncio.Event().wait()
+
+    leadership = Leadership(elector, clock, random.Random(0), prepare=prepare)
+    task = asyncio.ensure_future(leadership.run())
+    elector.win(10)
+    await asyncio.sleep(6)
+    assert "in time" in leadership.problem
+    assert not leadership.leads()
+    task.cancel()

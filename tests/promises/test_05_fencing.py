@@ -143,3 +143,36 @@ async def test_a_sink_that_is_to_be_written_no_more_is_not_claimed_again(tmp_pat
         rig.declare(sink(mode="DryRun"))
         await rig.settle(60)
         assert rig.target().stamps["me"].fence.epoch == 1
+
+
+@virtual_test
+async def test_another_elector_that_counts_from_one_locks_nobody_out(tmp_path: Path) -> None:
+    rig, _ = pair(tmp_path)
+    for number, name in ((57, "c"), (1, "d")):
+        elector = ScriptedElector(rig.clock)
+        elector.win(1e6, number=number)
+        async with rig.running(elector):
+            rig.memory["mem"].set(service("web", "a", "b", name))
+            await rig.settle()
+            assert f"web/{name}" in rig.found()
+    assert rig.target().stamps["me"].fence.epoch == 2, "epochs are counted in the target"
+
+
+@virtual_test
+async def test_an_elector_whose_numbers_go_back_locks_nobody_out_that_was_fenced(tmp_path: Path) -> None:
+    first, second = pair(tmp_path)
+    elector = ScriptedElector(first.clock)
+    async with first.running(elector):
+        elector.win(1e6, number=9)
+        await first.settle()
+        async with second.running():  # of the same ownerID, and later: it fences the first off
+            await second.settle()
+        first.memory["mem"].set(service("web", "a", "b", "c"))
+        await first.settle(60)
+        assert first.engine.reconciler.targets["out"].condition.reason == "Fenced"
+        elector.lose()
+        elector.win(1e6, number=1)  # its store lost everything
+        await first.settle()
+        assert "web/c" in first.found()
+        assert first.engine.leadership.term is not None
+        assert first.engine.leadership.term.number == 10

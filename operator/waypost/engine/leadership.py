@@ -58,6 +58,7 @@ class Leadership:
         self._prepared = 0
         self._term: Term | None = None if elector else FOREVER
         self._highest = 0
+        self._lost = False  # what is told next is a new term
         self._lift = 0  # what is added to the elector's numbers, should they ever go back
         self._changed = asyncio.Event()
 
@@ -130,9 +131,10 @@ class Leadership:
 
     def _lifted(self, term: Term) -> Term:
         """Return the term with a number above all that ended before: who counts from 1 again locks nobody out."""
-        if self._term is None and self._highest and term.number + self._lift <= self._highest:
+        if self._lost and term.number + self._lift <= self._highest:
             self._lift = self._highest + 1 - term.number
             log.warning("term=%d error='the elector counts lower than before; %d is added'", term.number, self._lift)
+        self._lost = False
         lifted = msgspec.structs.replace(term, number=term.number + self._lift) if self._lift else term
         self._highest = max(self._highest, lifted.number)
         return lifted
@@ -148,7 +150,7 @@ class Leadership:
     def _take(self, event: Term | Lost) -> None:
         if isinstance(event, Lost):
             log.warning("term=%s lost reason=%r", self._term.number if self._term else "-", event.reason)
-            self._term = None
+            self._term, self._lost = None, True
         else:
             if self._term is None or self._term.number != event.number:
                 log.info("term=%d won", event.number)

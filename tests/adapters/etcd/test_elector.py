@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import logging
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from pathlib import Path
@@ -12,10 +14,11 @@ import pytest
 
 from testbed.proxy import Proxy
 from testbed.servers import Etcd
-from waypost.adapter import Elector, Keeping, PermanentError, Term
+from waypost.adapter import AdapterError, Elector, Keeping, PermanentError, Term
 from waypost.testing.conformance_elector import ElectorConformance
 from waypost.testing.context import TestContext
 from waypost_adapters.etcd import ELECTOR, ElectorConfig
+from waypost_adapters.etcd.elector import EtcdElector
 
 elections = itertools.count()
 
@@ -92,3 +95,43 @@ class TestWithUsers:
                 with pytest.raises(PermanentError, match="permission denied"):
                     await anext(elector.terms())
         assert "correct-horse" not in caplog.text
+
+
+@pytest.mark.server("etcd")
+@pytest.mark.timeout(120)
+async def test_an_etcd_restored_from_an_older_copy_in_which_another_leads_locks_nobody_out(tmp_path: Path) -> None:
+    async with Etcd(tmp_path / "etcd", unsafe_no_fsync=True) as server, AsyncExitStack() as stack:
+        config = ElectorConfig(endpoints=(server.endpoint,), election="restored", ttl_seconds=2)
+        lives = await stack.enter_async_context(ELECTOR.open(config, TestContext(tmp_path, name="lives", seed=1)))
+        gone = await stack.enter_async_context(ELECTOR.open(config, TestContext(tmp_path, name="gone", seed=2)))
+        assert await won(gone) == 1
+        await server.kill9()
+        shutil.copytree(server.data, tmp_path / "copy")
+        await server.start()
+        assert isinstance(gone, EtcdElector)
+        assert isinstance(lives, EtcdElector)
+        await gone.close()  # its process is no more
+        for number in (2, 3, 4):
+            assert await won(lives) == number
+            await lives.close()
+        await server.kill9()
+        shutil.rmtree(server.data)
+        shutil.copytree(tmp_path / "copy", server.data)  # here `gone` leads, in term 1
+        await server.start()
+        assert await won(lives) == 5, "a number that was there already"
+        fresh = await stack.enter_async_context(ELECTOR.open(config, TestContext(tmp_path, name="fresh", seed=3)))
+        await lives.close()
+        assert await won(fresh) == 6
+
+
+async def won(elector: Elector) -> int:
+    """Return the number of the term that an elector wins, asked again when it cannot reach etcd yet."""
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                async with aclosing(elector.terms()) as terms:  # type: ignore[type-var]
+                    async for event in terms:
+                        if isinstance(event, Term):
+                            return event.number
+            except AdapterError:
+                await asyncio.sleep(0.1)
