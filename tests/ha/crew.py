@@ -19,7 +19,7 @@ from tests.real.process import Waypost, document
 from tests.real_rig import ENVIRONMENT, until
 
 LATE_SECONDS = 20.0  # of a busy machine: what is measured is printed
-QUIET_SECONDS = 3.0
+QUIET_SECONDS = 2.0
 NAME = "web"
 FIRST = [f"i{number}" for number in range(6)]
 

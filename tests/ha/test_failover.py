@@ -114,7 +114,7 @@ async def _writes_nothing(crew: Crew, process: Waypost, after: Callable[[], None
     before = await crew.positions()
     crew.declare(process, [*crew.running, "ghost"])
     after()
-    await asyncio.sleep(crew.lease + 2)
+    await asyncio.sleep(crew.lease + 1)
     assert await crew.positions() == before, "something was written"
     assert not await crew.leading(process)
     crew.declare(process, crew.running)
