@@ -12,9 +12,9 @@ import tempfile
 import time
 import traceback
 from pathlib import Path
-from typing import Any
 
-from e2e.steps import StepError, say, step, until
+from e2e.scenario import IMAGE, Scenario
+from e2e.steps import StepError, say, step
 from testbed import MissingError, require, waypost_image
 from testbed.command import CommandError
 from testbed.process import NotReadyError
@@ -24,61 +24,8 @@ from testbed.servers.docker import BASE
 from testbed.servers.kind import PARTS
 
 ROOT = Path(__file__).parents[1]
-IMAGE = "waypost:e2e"
-NAMESPACE = "waypost-system"
 EXPECTED = (StepError, CommandError, NotReadyError, OSError, ValueError)  # the message says it all
-PREFIX = "/waypost/prod/"
 WHOLE = 900  # seconds, after which it gives up whatever it does
-
-
-def manifests(endpoint: str) -> str:
-    return f"""\
-apiVersion: waypost.dev/v1alpha1
-kind: ServiceSource
-metadata: {{name: machines}}
-spec: {{type: static, environment: prod}}
----
-apiVersion: waypost.dev/v1alpha1
-kind: ServiceSink
-metadata: {{name: etcd}}
-spec: {{type: etcd, environment: prod, ownerID: e2e, config: {{endpoints: ["{endpoint}"]}}}}
----
-apiVersion: waypost.dev/v1alpha1
-kind: ServiceRegistration
-metadata: {{name: web, namespace: shop}}
-spec:
-  sources:
-    - name: all
-      sourceRef: {{name: machines}}
-      service: {{name: web}}
-      instances: [{{id: a, addresses: ["10.0.0.1"], ports: [{{name: http, number: 80}}]}}]
-  sinks:
-    - {{name: etcd, sinkRef: {{name: etcd}}}}
-"""
-
-
-def objects(endpoint: str) -> list[dict[str, Any]]:
-    labels = {"app": "waypost"}
-    meta = {"namespace": NAMESPACE, "name": "waypost"}
-    probe = {"httpGet": {"path": "/readyz", "port": 7470}, "periodSeconds": 1}
-    container = {
-        "name": "waypost",
-        "image": IMAGE,
-        "readinessProbe": probe,
-        "volumeMounts": [{"name": "manifests", "mountPath": "/etc/waypost"}],
-    }
-    volumes = [{"name": "manifests", "configMap": {"name": "waypost"}}]
-    pod = {"metadata": {"labels": labels}, "spec": {"containers": [container], "volumes": volumes}}
-    return [
-        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}},
-        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"all.yaml": manifests(endpoint)}},
-        {
-            "apiVersion": "apps/v1",
-            "kind": "Deployment",
-            "metadata": meta,
-            "spec": {"selector": {"matchLabels": labels}, "template": pod},
-        },
-    ]
 
 
 async def prepare(cluster: KindCluster, directory: Path) -> None:
@@ -93,13 +40,14 @@ async def prepare(cluster: KindCluster, directory: Path) -> None:
         await cluster.kind("load", "docker-image", IMAGE)
 
 
-async def scenario(cluster: KindCluster, etcd: Etcd, endpoint: str) -> None:
-    """Install it, register."""
-    async with step("Waypost installed, its pod ready", 120):
-        await cluster.apply(*objects(endpoint))
-        await cluster.kubectl("-n", NAMESPACE, "rollout", "status", "deployment/waypost", "--timeout=110s")
-    async with step("the first registration", 60):
-        await until("one record in etcd", lambda: etcd.created(PREFIX), lambda keys: len(keys) == 1)
+async def play(scenario: Scenario) -> None:
+    """Play it; when it fails, say what Waypost says."""
+    try:
+        await scenario.play()
+    except Exception:
+        say("it failed; what Waypost says:")
+        print(await scenario.explain(), flush=True)
+        raise
 
 
 async def on_a_cluster(directory: Path) -> None:
@@ -109,7 +57,7 @@ async def on_a_cluster(directory: Path) -> None:
         try:
             await prepare(cluster, directory)
             async with Proxy(etcd.endpoint, host=cluster.outside) as proxy:
-                await scenario(cluster, etcd, proxy.url)
+                await play(Scenario(cluster, etcd, proxy.url))
         except Exception:
             say("it failed; what the cluster says:")
             print(await cluster.explain(), flush=True)
@@ -140,8 +88,8 @@ async def main() -> int:
 
 def there() -> bool:
     """Whether all that it needs can be had; it is built where it is missing."""
-    subprocess.run(["sh", str(ROOT / "testbed" / "setup.sh"), "etcd", "image", "kind", "node"], check=False)
-    for name in ("etcd", "image", *PARTS):
+    subprocess.run(["sh", str(ROOT / "testbed" / "setup.sh"), "etcd", "image", "helm", "kind", "node"], check=False)
+    for name in ("etcd", "image", "helm", *PARTS):
         require(name)
     return True
 

@@ -141,10 +141,16 @@ class Etcd(Server):
 
     async def created(self, prefix: str) -> dict[str, int]:
         """The revision at which each key was made: one that was deleted and written again has another than before."""
+        return await self._revisions(prefix, "create_revision")
+
+    async def modified(self, prefix: str) -> dict[str, int]:
+        """The revision at which each key was written last."""
+        return await self._revisions(prefix, "mod_revision")
+
+    async def _revisions(self, prefix: str, which: str) -> dict[str, int]:
         start, end = prefix.encode(), _after(prefix.encode())
-        asked = {"key": _b64(start), "range_end": _b64(end), "keys_only": True}
-        answer = await self.call("kv/range", asked)
-        return {_text(kv["key"]): int(kv["create_revision"]) for kv in answer.get("kvs", [])}
+        answer = await self.call("kv/range", {"key": _b64(start), "range_end": _b64(end), "keys_only": True})
+        return {_text(kv["key"]): int(kv[which]) for kv in answer.get("kvs", [])}
 
     async def delete(self, prefix: str = "") -> None:
         """Delete all keys with this prefix (without one: all)."""
