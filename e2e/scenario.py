@@ -1,7 +1,6 @@
 """Waypost as an operator: installed by its chart, it registers, fails over, is uninstalled and installed again."""
 
 import asyncio
-import json
 from pathlib import Path
 
 from e2e.objects import SHOP, manifests, workload
@@ -126,11 +125,9 @@ class Scenario:
 
     async def waiting_image(self) -> str:
         """An image of the node's own that does nothing but wait."""
-        said = await self.cluster.docker(
-            "exec", f"{self.cluster.name}-control-plane", "crictl", "images", "--output=json"
-        )
-        tags = [tag for image in json.loads(said)["images"] for tag in image["repoTags"]]
-        return str(next(tag for tag in tags if "/pause:" in tag))
+        node = f"{self.cluster.name}-control-plane"
+        said = await self.cluster.docker("exec", node, "ctr", "--namespace=k8s.io", "images", "ls", "--quiet")
+        return next(name for name in said.split() if "/pause:" in name)
 
     async def kubectl(self, *arguments: str) -> str:
         """As admin."""

@@ -165,9 +165,15 @@ class KindCluster:
             return f"--- the engine\n{self.engine.log_tail()}"
         asked: list[tuple[str, Sequence[str]]] = [
             ("nodes and pods", (program("kube", "kubectl"), "get", "nodes,pods", "--all-namespaces", "--output=wide")),
-            ("events", (program("kube", "kubectl"), "get", "events", "--all-namespaces", "--sort-by=.lastTimestamp")),
+            (
+                "events",
+                (program("kube", "kubectl"), "get", "events", "--all-namespaces", "--field-selector=type!=Normal"),
+            ),
             ("containers", ("docker", "ps", "--all")),
-            ("kubelet", ("docker", "exec", f"{self.name}-control-plane", "journalctl", "-n30", "-ukubelet")),
+            (
+                "kubelet",
+                ("docker", "exec", f"{self.name}-control-plane", "sh", "-c", "journalctl -n20 -ukubelet | cut -c1-300"),
+            ),
         ]
         said = await asyncio.gather(
             *(run(argv, env=self.environment(), timeout=20) for _, argv in asked), return_exceptions=True
