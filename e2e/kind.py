@@ -77,10 +77,13 @@ async def main() -> int:
         try:
             async with asyncio.timeout(WHOLE):
                 await on_a_cluster(Path(directory))
+        except asyncio.CancelledError:
+            say(f"interrupted after {time.monotonic() - began:.0f} s")
+            return 130
         except Exception as error:  # noqa: BLE001 (whatever it is, it is told)
             if not isinstance(error, EXPECTED):
                 traceback.print_exception(error)
-            say(f"FAILED after {time.monotonic() - began:.0f} s: {error}")
+            say(f"FAILED after {time.monotonic() - began:.0f} s: {error or type(error).__name__}")
             return 1
     say(f"all is as promised, after {time.monotonic() - began:.0f} s")
     return 0

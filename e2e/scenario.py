@@ -42,18 +42,14 @@ class Scenario:
     async def install(self) -> None:
         """By helm, which waits until the pods are ready."""
         repository, _, tag = IMAGE.partition(":")
-        values = {
-            "image.repository": repository,
-            "image.tag": tag,
-            "kubernetes.source.enabled": "true",
-        }
+        values = {"image.repository": repository, "image.tag": tag, "kubernetes.source.enabled": "true"}
         given = [f"--set={key}={value}" for key, value in values.items()]
         where = ["--create-namespace", "--wait", "--timeout=140s", *given]
         await self.helm("install", RELEASE, str(CHART), *where, timeout=145)
 
     async def lose_the_leader(self, first: dict[str, int]) -> None:
         """Delete the pod that leads while the workload grows: the other one registers what came, and keeps the rest."""
-        before = await self.leader()
+        before = await until("somebody leads", self.leader, bool)
         await self.kubectl("delete", "pod", before, f"--namespace={NAMESPACE}", "--wait=false")
         await self.kubectl("scale", "deployment/web", f"--namespace={SHOP}", "--replicas=3")
         await until("another leads", self.leader, lambda pod: pod not in ("", before))
