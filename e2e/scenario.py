@@ -36,8 +36,11 @@ class Scenario:
             await self.lose_the_leader(first)
         async with step("uninstalled: registrations and records are there still", 90):
             await self.uninstall()
-        async with step("installed again: no record is written", 150):
-            await self.install_again()
+        before = await self.etcd.modified(PREFIX)
+        async with step("installed again", 150):
+            await self.install()
+        async with step("it goes on, and of the records that are right none is written", 90):
+            await self.go_on(before)
 
     async def install(self) -> None:
         """By helm, which waits until the pods are ready."""
@@ -66,10 +69,8 @@ class Scenario:
             raise StepError(f"the registration is not there any more: {left!r}")
         self.unharmed(before, await self.etcd.created(PREFIX), alone=True)
 
-    async def install_again(self) -> None:
-        """It finds its registration and its records as it left them."""
-        before = await self.etcd.modified(PREFIX)
-        await self.install()
+    async def go_on(self, before: dict[str, int]) -> None:
+        """It finds its registration and its records as it left them: `before`, when each was written."""
         await until("somebody leads", self.leader, bool)
         await self.kubectl("scale", "deployment/web", f"--namespace={SHOP}", "--replicas=4")
         await self.records(4)
