@@ -83,7 +83,7 @@ async def main() -> int:
         except Exception as error:  # noqa: BLE001 (whatever it is, it is told)
             if not isinstance(error, EXPECTED):
                 traceback.print_exception(error)
-            say(f"FAILED after {time.monotonic() - began:.0f} s: {error or type(error).__name__}")
+            say(f"FAILED after {time.monotonic() - began:.0f} s: {str(error) or type(error).__name__}")
             return 1
     say(f"all is as promised, after {time.monotonic() - began:.0f} s")
     return 0
