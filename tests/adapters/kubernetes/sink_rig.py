@@ -97,10 +97,18 @@ class ApartProxy:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)
 
     def __exit__(self, *_: object) -> None:
-        self._wait(self._proxy.__aexit__())
+        self._wait(self._end())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
         self._loop.close()
+
+    async def _end(self) -> None:
+        await self._proxy.__aexit__()
+        loop: Any = self._loop
+        for transport in list(loop._transports.values()):  # both sides of what was passed on, and what has just come
+            transport.abort()
+        for _ in range(5):
+            await asyncio.sleep(0.01)
 
     async def refuse(self) -> None:
         await asyncio.to_thread(self._wait, self._proxy.refuse())
