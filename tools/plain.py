@@ -22,9 +22,9 @@ HEADER = f"""\
 HELMS = ("helm.sh/chart", "helm.sh/resource-policy")  # labels and annotations that say nothing without helm
 
 
-def rendered(helm: str, *flags: str) -> list[dict[str, Any]]:
+def rendered(helm: str) -> list[dict[str, Any]]:
     """What the chart makes."""
-    command = [helm, "template", "waypost", str(ROOT / "charts/waypost"), "--namespace", NAMESPACE, *flags]
+    command = [helm, "template", "waypost", str(ROOT / "charts/waypost"), "--namespace", NAMESPACE, "--no-hooks"]
     text = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
     return [each for each in yaml.load_all(text, yaml.CSafeLoader) if each]
 

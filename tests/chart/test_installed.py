@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -11,7 +11,8 @@ import yaml
 
 from testbed.servers import Kubernetes
 from tests.chart.rendering import CHART, helm, rendered
-from tests.chart.rights import Rights, asking
+from tests.chart.rights import Right, Rights, asking
+from waypost.kube.rights import AT_HOME, EVERYWHERE, Rule
 
 WAYPOST = "system:serviceaccount:waypost:waypost"
 ALL = ("get", "list", "watch", "create", "update", "patch", "delete", "deletecollection")
@@ -26,19 +27,22 @@ def rights(cluster: Kubernetes) -> Iterator[Rights]:
         yield asked
 
 
+def expanded(rules: Sequence[Rule]) -> set[Right]:
+    return {
+        (group, resource, verb, name)
+        for rule in rules
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+        for name in rule.get("resourceNames", [""])
+    }
+
+
 def test_waypost_may_do_what_it_does_and_nothing_else(rights: Rights) -> None:
     everybody = rights.all_of("system:serviceaccount:default:nobody", "tenants")
-    everywhere = {("waypost.dev", kind, verb, "") for kind in KINDS for verb in READ}
-    everywhere |= {("waypost.dev", f"{kind}/status", "patch", "") for kind in KINDS}
-    everywhere |= {("waypost.dev", "serviceregistrations", "patch", "")}
-    everywhere |= {("waypost.dev", "serviceholds", verb, "") for verb in ("create", "patch", "delete")}
-    everywhere |= {
-        ("apiextensions.k8s.io", "customresourcedefinitions", "get", f"{kind}.waypost.dev") for kind in KINDS
-    }
-    everywhere |= {("", "events", "create", "")}
-    at_home = {("", "secrets", verb, "") for verb in READ}
-    at_home |= {("coordination.k8s.io", "leases", "create", "")}
-    at_home |= {("coordination.k8s.io", "leases", verb, "waypost") for verb in (*READ, "patch")}
+    everywhere, at_home = expanded(EVERYWHERE), expanded(AT_HOME)
+    lease = {right for right in at_home if right[1] == "leases" and right[2] != "create"}
+    at_home = (at_home - lease) | {(group, what, verb, "waypost") for group, what, verb, _ in lease}
     assert rights.all_of(WAYPOST, "tenants") - everybody == everywhere
     assert rights.all_of(WAYPOST, "waypost") - everybody == everywhere | at_home
 
@@ -159,7 +163,7 @@ def test_a_release_is_upgraded_and_when_it_is_uninstalled_what_people_asked_for_
     spec = {"type": "static", "environment": "test"}
     kept = {"apiVersion": "waypost.dev/v1alpha1", "kind": "ServiceSource", "metadata": {"name": "kept"}, "spec": spec}
     cluster.kubectl("apply", "-f", "-", stdin=yaml.safe_dump(kept))
-    done = helm("uninstall", "way", "--namespace", "helmed", "--kubeconfig", str(kubernetes.kubeconfig))
+    done = helm("uninstall", "way", "--no-hooks", "--namespace", "helmed", "--kubeconfig", str(kubernetes.kubeconfig))
     assert done.returncode == 0, done.stderr
     cluster.kubectl("get", "servicesource", "kept")
     cluster.kubectl("delete", "servicesource", "kept")

@@ -91,6 +91,7 @@ def test_what_may_be_switched_on_and_off() -> None:
         rbac={"create": False},
         serviceAccount={"create": False, "name": "mine"},
         podDisruptionBudget={"enabled": False},
+        uninstall={"enabled": False},
     )
     assert {kind for kind, _ in least} == {"Deployment", "Service"}
     assert least["Deployment", "waypost"]["spec"]["template"]["spec"]["serviceAccountName"] == "mine"
@@ -116,7 +117,8 @@ def test_nothing_gives_rights_with_a_star_or_in_namespaces_that_were_not_named()
             if "secrets" in rule["resources"]:
                 assert (role["kind"], role["metadata"]["namespace"]) == ("Role", "operators")
     places = {(role["metadata"]["name"], role["metadata"]["namespace"]) for role in roles if role["kind"] == "Role"}
-    assert places == {("waypost", "operators"), ("waypost-source", "a"), ("waypost-sink", "b")}
+    at_home = {("waypost", "operators"), ("waypost-uninstall", "operators")}
+    assert places == {*at_home, ("waypost-source", "a"), ("waypost-sink", "b")}
 
 
 @with_helm

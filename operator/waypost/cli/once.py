@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from waypost.cli import state
 from waypost.cli.process import loop_factory, make_engine
@@ -64,9 +64,9 @@ async def dry_engine(folder: Path, plugins: Plugins, settings: Settings) -> Asyn
 
 
 @asynccontextmanager
-async def releasing_engine(folder: Path, plugins: Plugins, settings: Settings) -> AsyncIterator[Engine]:
+async def releasing_engine(folder: Path, plugins: Plugins, settings: Settings, **more: Any) -> AsyncIterator[Engine]:
     """Run an engine that takes the mark off what a person released, and writes nothing else, while the block runs."""
-    async with _running(make_engine(folder, plugins, LoopClock(), only_releases=True), settings) as engine:
+    async with _running(make_engine(folder, plugins, LoopClock(), only_releases=True, **more), settings) as engine:
         yield engine
 
 

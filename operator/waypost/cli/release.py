@@ -8,7 +8,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from waypost.cli.arguments import Verbs, add_asking, seconds
-from waypost.cli.exits import FAILED, OK, CommandError
+from waypost.cli.exits import FAILED, OK, USAGE, CommandError
+from waypost.cli.leaving import add_options, leave
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from waypost.server.wire import Released
     from waypost.settings import Settings
 
-__all__ = ["add"]
+__all__ = ["add", "until_released"]
 
 EPILOG = """
 What is released stays in its sink, as consumers see it; the mark that says whose it is goes, and Waypost neither writes
@@ -36,6 +37,7 @@ examples:
   waypost release --all --yes               # before Waypost goes for good
   waypost release --all -f manifests/       # the same, the server being stopped
   waypost release --undo shop/web
+  waypost release --all --yes --kubernetes --deployment waypost     # before it is uninstalled from a cluster for good
 """
 
 
@@ -57,10 +59,15 @@ def add(verbs: Verbs) -> None:
         "--timeout", metavar="SECONDS", type=seconds, default=60.0, help="how long it may take (default: 60)"
     )
     add_asking(parser)
+    add_options(parser)
     parser.set_defaults(verb=_release)
 
 
 def _release(options: argparse.Namespace) -> int:
+    if options.kubernetes:
+        return leave(options)
+    if options.finalizers:
+        raise CommandError("--finalizers goes with --kubernetes", USAGE)
     given = bool(options.registration or options.name or options.sink)
     if given and options.everything:
         raise CommandError("--all stands alone: leave the rest out, or leave --all out")
@@ -175,18 +182,19 @@ def _alone(options: argparse.Namespace) -> int:
         releases.change(release, undo=options.undo)
         if options.undo:
             return _told(options, [Released(release, False, {}, str(release))])
-        return run_once(lambda: _until_released(options, folder, plugins, settings, release))
+        return run_once(lambda: until_released(options, folder, plugins, settings, release))
 
 
-async def _until_released(
-    options: argparse.Namespace, folder: Path, plugins: Plugins, settings: Settings, release: Release
+async def until_released(
+    options: argparse.Namespace, folder: Path, plugins: Plugins, settings: Settings, release: Release, **more: Any
 ) -> int:
+    """Run an engine that releases until all is, or time is up. `more` is the engine's. Raises CommandError."""
     import asyncio
 
     from waypost.cli.once import releasing_engine
     from waypost.server.wire import Released
 
-    async with releasing_engine(folder, plugins, settings) as engine:
+    async with releasing_engine(folder, plugins, settings, **more) as engine:
         wanted = [name for name in settings.sinks if release.sink in {"", name}]
         loop = asyncio.get_running_loop()
         until = loop.time() + options.timeout
