@@ -24,6 +24,7 @@ def benchmarks() -> dict[str, Benchmark]:
     from bench.cold_sync_consul import cold_sync_consul
     from bench.cold_sync_dns import cold_sync_dns
     from bench.dns_server import dns_server
+    from bench.kubernetes_watch import kubernetes_watch
     from bench.peer import peer
     from bench.propagation import ceiling, propagation
     from bench.resync import cpu_per_change, idle, memory, resync
@@ -41,6 +42,7 @@ def benchmarks() -> dict[str, Benchmark]:
         "checks": checks,
         "dns-server": dns_server,
         "peer": peer,
+        "kubernetes-watch": kubernetes_watch,
     }
 
 

@@ -16,7 +16,7 @@ PICTURES = "pictures"
 BEGIN, END = "<!-- figures: written by `python -m bench report` -->", "<!-- end of figures -->"
 ORDER = (
     "propagation", "ceiling", "cold-sync", "cold-sync-consul", "cold-sync-dns", "resync", "idle", "memory",
-    "cpu-per-change", "checks", "dns-server",
+    "cpu-per-change", "checks", "dns-server", "kubernetes-watch",
 )  # fmt: skip
 WIDTH, HEIGHT, LEFT, RIGHT, BOTTOM = 720, 240, 48, 32, 36
 FONT = 'font-family="sans-serif" font-size="12"'

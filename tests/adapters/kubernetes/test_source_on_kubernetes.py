@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import secrets
+import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -365,3 +367,36 @@ async def test_no_token_is_in_an_error(kubernetes: Kubernetes, tmp_path: Path) -
     assert isinstance(error, PermanentError)
     assert "401" in str(error)
     assert token not in repr(error)
+
+
+@pytest.mark.parametrize(("verb", "said"), [("discover", "1/2"), ("doctor", "may list services in")])
+async def test_the_command_line_shows_what_it_sees(
+    kubernetes: Kubernetes, tmp_path: Path, verb: str, said: str
+) -> None:
+    place = Place(kubernetes)
+    await place.make()
+    await place.service("web")
+    await place.slice("web-a", "web", [endpoint("a", "10.5.0.1"), endpoint("b", "10.5.0.2", ready=False)])
+    secret = tmp_path / "kubeconfig"
+    secret.touch(mode=0o600)
+    secret.write_text(kubeconfig(kubernetes))
+    manifest = {
+        "apiVersion": "waypost.dev/v1alpha1",
+        "kind": "ServiceSource",
+        "metadata": {"name": "k8s"},
+        "spec": {
+            "type": "kubernetes",
+            "environment": "test",
+            "config": {"namespaces": [place.name]},
+            "credentials": [{"name": "kubeconfig", "file": str(secret)}],
+        },
+    }
+    (tmp_path / "source.yaml").write_text(json.dumps(manifest))
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "waypost", verb, "-f", str(tmp_path / "source.yaml"),
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, env={"XDG_STATE_HOME": str(tmp_path)},
+    )  # fmt: skip
+    async with asyncio.timeout(90):
+        output = (await process.communicate())[0].decode()
+    assert process.returncode == 0, output
+    assert said in output
