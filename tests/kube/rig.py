@@ -112,7 +112,8 @@ class Cluster:
         await self.kube.apply(*objects)
 
     async def clear(self) -> None:
-        """Take every object of ours away, whatever its finalizers."""
+        """Take every object of ours away, whatever its finalizers, and the Events about those without a namespace."""
+        await self.kube.call("DELETE", "/api/v1/namespaces/default/events")
         for plural, _ in NAMES.values():
             listed = await self.kube.call("GET", f"{GROUP}/{plural}")
             for item in listed["items"]:

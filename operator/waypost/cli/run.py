@@ -89,6 +89,13 @@ def _add_kubernetes(parser: argparse.ArgumentParser) -> None:
         help="Waypost's own namespace, of its Lease and its Secrets (default: $WAYPOST_NAMESPACE, else the pod's, else"
         " `waypost`)",
     )
+    group.add_argument(
+        "--probe",
+        metavar="ADDRESS:PORT",
+        default=os.environ.get("WAYPOST_PROBE", ""),
+        help="where a probe finds /healthz, which fails where the process stands still (default: $WAYPOST_PROBE, else"
+        " nowhere; the admin server has one too)",
+    )
     group.add_argument("--lease", metavar="NAME", default="waypost", help="the Lease's name (default: waypost)")
 
 

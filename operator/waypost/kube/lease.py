@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import secrets
+import zlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -18,7 +19,7 @@ from typing import Any
 
 import msgspec
 
-from waypost.adapter import AdapterError, Clock, Fenced, Leader
+from waypost.adapter import AdapterError, Clock, Fenced, Leader, PermanentError
 from waypost.kit.election import Election, Taken, Won
 from waypost.kit.kubernetes.api import Api
 from waypost.kit.kubernetes.errors import ApiError
@@ -149,10 +150,10 @@ class LeaseBallot:
                 if last is None or last.holder != self.holder:
                     raise Fenced("another process has the Lease")
                 values = {**_kept(last), name: value}
-                texts = {key: base64.b64encode(each).decode() for key, each in values.items() if each is not None}
-                text = msgspec.json.encode(texts).decode()
+                whole = msgspec.json.encode({key: each for key, each in values.items() if each is not None})
+                text = base64.b64encode(zlib.compress(whole)).decode()
                 if len(text) > MOST_KEPT:
-                    raise AdapterError(f"more than {MOST_KEPT} bytes cannot be kept beside a Lease")
+                    raise PermanentError(f"more than {MOST_KEPT} bytes cannot be kept beside a Lease")
                 try:
                     await self._patch(last, {}, {KEPT: text})
                 except ApiError as error:
@@ -313,8 +314,9 @@ def _kept(lease: _Lease) -> dict[str, bytes]:
     if text is None:
         return {}
     try:
-        found = msgspec.json.decode(text, type=dict[str, bytes])  # msgspec reads base64
-    except msgspec.DecodeError as error:
+        whole = zlib.decompress(base64.b64decode(text))
+        found = msgspec.json.decode(whole, type=dict[str, bytes])
+    except (msgspec.DecodeError, ValueError, zlib.error) as error:
         raise AdapterError(f"what is kept in the annotation {KEPT} of the Lease cannot be read: {error}") from None
     return found
 

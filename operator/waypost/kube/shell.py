@@ -8,16 +8,19 @@ import os
 import socket
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 from waypost.adapter import Clock, Elector
 from waypost.engine.engine import Engine
-from waypost.kit.kubernetes.access import SERVICE_ACCOUNT
+from waypost.kit.kubernetes.access import SERVICE_ACCOUNT, Access, of_process
 from waypost.kit.kubernetes.api import Api, connect
+from waypost.kube.events import tell_hold, tell_status, tell_timeout
 from waypost.kube.feed import ResourceFeed
 from waypost.kube.finalizers import BOUND_SECONDS, Finalizers
 from waypost.kube.holds import HoldObjects
 from waypost.kube.lease import lease_elector
+from waypost.kube.lifecycle import Lifecycle
 from waypost.kube.secrets import KubernetesCredentials, SecretStore
 from waypost.kube.statuses import Statuses
 from waypost.settings import Credential, ServiceRegistration, Settings, Types
@@ -43,9 +46,20 @@ class Shell:
     """What runs beside the engine. Made by `shell`."""
 
     def __init__(
-        self, api: Api, types: Types, home: str, clock: Clock, elector: Elector, *, bound: float = BOUND_SECONDS
+        self,
+        api: Api,
+        types: Types,
+        home: str,
+        clock: Clock,
+        elector: Elector,
+        access: Callable[[], Access],
+        *,
+        bound: float = BOUND_SECONDS,
+        probe: str = "",
     ) -> None:
-        """`bound`: after so many seconds a deletion waits for nothing any more."""
+        """`bound`: after so many seconds a deletion waits for nothing any more. `probe`: see Lifecycle."""
+        self._access = access
+        self._probe = probe
         self.elector = elector
         self.home = home
         self.failures: Mapping[str, str] = {}  # kind → why it is not followed now
@@ -69,10 +83,19 @@ class Shell:
 
         feed = ResourceFeed(self._api, self._types, self.home, self._clock, on_change=changed)
         self.failures = feed.failures
-        statuses = Statuses(self._api, engine, feed.book, self._clock)
-        finalizers = Finalizers(self._api, engine, feed.book, self._clock, bound=self._bound)
-        holds = HoldObjects(self._api, engine, self._types, self._clock)
+
+        async def alive() -> Mapping[str, bool]:
+            return {"read": engine.settings is not None, "leads": engine.leadership.leads()}
+
+        lifecycle = Lifecycle(self._api, self._access, self.home, probe=self._probe, alive=alive)
+        post = lifecycle.post
+        statuses = Statuses(self._api, engine, feed.book, self._clock, on_written=partial(tell_status, post))
+        finalizers = Finalizers(
+            self._api, engine, feed.book, self._clock, bound=self._bound, on_timeout=partial(tell_timeout, post)
+        )
+        holds = HoldObjects(self._api, engine, self._types, self._clock, on_news=partial(tell_hold, post))
         async with asyncio.TaskGroup() as group:
+            group.create_task(lifecycle.run(), name="kopf")
             group.create_task(self._secrets.run(), name="secrets")
             group.create_task(holds.follow(), name="informer ServiceHold")
             group.create_task(holds.run(), name="holds")
@@ -96,12 +119,14 @@ async def shell(
     kubeconfig: Path | None = None,
     context: str | None = None,
     bound: float = BOUND_SECONDS,
+    probe: str = "",
 ) -> AsyncIterator[Shell]:
     """Give a Shell; at the block's end the Lease is given back. Raises AdapterError where no way in can be read."""
     name = f"{socket.gethostname()}-{os.getpid()}"
+    access = partial(of_process, kubeconfig, context)
     async with (
-        connect(kubeconfig, context, clock=clock) as api,
+        connect(access=access, clock=clock) as api,
         lease_elector(api, home, lease, clock, name=name) as elector,
     ):
         log.info("kubernetes=%s namespace=%s lease=%s name=%s", api.server, home, lease, name)
-        yield Shell(api, types, home, clock, elector, bound=bound)
+        yield Shell(api, types, home, clock, elector, access, bound=bound, probe=probe)
