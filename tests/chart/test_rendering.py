@@ -103,7 +103,8 @@ def test_what_may_be_switched_on_and_off() -> None:
     )
     assert most["ServiceMonitor", "waypost"]["metadata"]["labels"]["release"] == "p"
     assert most["NetworkPolicy", "waypost"]["spec"]["egress"] == [{}]
-    assert ("ValidatingAdmissionPolicy", "waypost-fence") in most
+    for kind in ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"):
+        assert most[kind, "waypost-fence"]["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
     assert ("ValidatingAdmissionPolicy", "waypost-fence") not in rendered()
 
 

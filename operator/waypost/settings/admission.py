@@ -22,7 +22,7 @@ from waypost.settings.bounds import GROUP
 from waypost.settings.reference import fields
 from waypost.settings.words import describe
 
-__all__ = ["built_in", "policies"]
+__all__ = ["built_in", "policies", "policy"]
 
 _RESOURCES: Mapping[Group, str] = {"sources": "servicesources", "sinks": "servicesinks"}
 _LISTS = inspect.ListType | inspect.VarTupleType | inspect.SetType | inspect.FrozenSetType
@@ -42,10 +42,11 @@ def policies(types: Plugins) -> Iterator[dict[str, Any]]:
                 adapter = types.find(group, name)
             except BrokenPlugin:
                 continue
-            yield from _policy(plural, adapter)
+            yield from policy(plural, adapter)
 
 
-def _policy(plural: str, adapter: AdapterType[Any]) -> Iterator[dict[str, Any]]:
+def policy(plural: str, adapter: AdapterType[Any]) -> Iterator[dict[str, Any]]:
+    """Yield the policy and the binding for a type; `plural` is `servicesources` or `servicesinks`."""
     name = f"{adapter.name.replace('_', '-')}.{plural}.{GROUP}"
     info = inspect.type_info(adapter.config)
     assert isinstance(info, inspect.StructType)
