@@ -7,7 +7,7 @@ is written in `sink_work`, who may write in `sink_fencing`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
 from typing import Self
@@ -31,29 +31,25 @@ from waypost.adapter import (
     Place,
     Record,
 )
-from waypost.kit.dnsnames import BadName
 from waypost.kit.kubernetes.access import Access, from_text, of_process
 from waypost.kit.reach import place_of, tried
 from waypost.model import Publication, PublishedInstance
-from waypost_adapters.kubernetes.sink_cluster import SERVICES, SLICES, Cluster, Entry
+from waypost_adapters.kubernetes.sink_cluster import Cluster, Entry
 from waypost_adapters.kubernetes.sink_config import SinkConfig
 from waypost_adapters.kubernetes.sink_drift import Drift, Versions
 from waypost_adapters.kubernetes.sink_fencing import Fencing
-from waypost_adapters.kubernetes.sink_foreign import foreign_in
-from waypost_adapters.kubernetes.sink_group import Groups, merge, observed
-from waypost_adapters.kubernetes.sink_naming import key_parts, place, published_name
+from waypost_adapters.kubernetes.sink_group import Groups, is_empty, observed
+from waypost_adapters.kubernetes.sink_naming import key_parts
 from waypost_adapters.kubernetes.sink_networks import Networks
-from waypost_adapters.kubernetes.sink_objects import SERVICE_NAME, Part, part_of
 from waypost_adapters.kubernetes.sink_own import OwnWrites
-from waypost_adapters.kubernetes.sink_placing import Parts
 from waypost_adapters.kubernetes.sink_record import Line, Renderer, decode
-from waypost_adapters.kubernetes.sink_service import Front, front_of
+from waypost_adapters.kubernetes.sink_view import View
 from waypost_adapters.kubernetes.sink_work import Work
 
 __all__ = ["KubernetesSink"]
 
-MOST_FOREIGN = 100
 GROUPS_AT_ONCE = 6  # of one batch
+TIDIED_AT_ONCE = 4
 MOST_TRIES = 10  # of a group that others change all the time, or of which the API server has not seen our stamp yet
 SLICE = 200  # records told before others have their turn
 
@@ -73,6 +69,7 @@ class KubernetesSink:
         self._renderer = Renderer(config)
         self._groups = Groups(config)
         self._own = OwnWrites()
+        self._left: set[tuple[str, str]] = set()  # Services under which nothing stands: they go with the next batch
         self._refused: Networks | None = None if config.cluster_cidrs is None else Networks(())
         self._set_owner(context.owner)
 
@@ -80,6 +77,7 @@ class KubernetesSink:
         self._owner = owner
         self._cluster = Cluster(self._entry, owner, self._config.timeout_seconds)
         self._fencing = Fencing(self._cluster, self._config, self._context, owner)
+        self._view = View(self._cluster, self._config, self._groups, owner)
         self._drift = Drift(self._entry, self._groups, self._own, self._context, owner)
 
     @classmethod
@@ -138,9 +136,12 @@ class KubernetesSink:
     # --- what is there
 
     async def observe(self, keys: Collection[str] | None = None) -> AsyncIterator[Observed]:
-        async with aclosing(self._everything() if keys is None else self._some(keys)) as groups:
+        view: Versions = {}
+        async with aclosing(self._view.everything(view) if keys is None else self._view.some(keys)) as groups:
             number = 0
             async for namespace, service, front, parts in groups:
+                if keys is None and is_empty(front, parts):
+                    self._left.add((namespace, service))
                 headless = self._config.service_type == "Headless"
                 for each in observed(namespace, service, front, parts, self._owner, headless=headless):
                     if keys is None or each.key in keys:
@@ -148,54 +149,11 @@ class KubernetesSink:
                     number += 1
                     if number % SLICE == 0:
                         await asyncio.sleep(0)
-
-    async def _some(self, keys: Collection[str]) -> AsyncGenerator[tuple[str, str, Front | None, Parts], None]:
-        found = dict.fromkeys(parts[:2] for key in keys if (parts := key_parts(key)) is not None)
-        for namespace, service in found:
-            if namespace not in self._config.all_namespaces:
-                continue
-            group = self._groups.get(namespace, service)
-            async with group.lock:
-                await group.read(self._cluster, self._owner)
-                front, there = group.front, Parts(group.parts)
-            yield namespace, service, front, there
-        self._groups.trim()
-
-    async def _everything(self) -> AsyncGenerator[tuple[str, str, Front | None, Parts], None]:
-        view: Versions = {}
-        for namespace in self._config.all_namespaces:
-            fronts: dict[str, Front] = {}
-            parts: dict[str, list[Part]] = {}
-            async for page in self._cluster.ours(SERVICES, namespace):
-                for raw in page:
-                    front = front_of(raw, self._owner, partial(published_name, self._config, namespace))
-                    view[SERVICES.plural, namespace, front.meta.name] = front.meta.resource_version
-                    fronts[front.meta.name] = front
-            async for page in self._cluster.ours(SLICES, namespace):
-                for raw in page:
-                    part = part_of(raw, self._owner, partial(published_name, self._config, namespace))
-                    view[SLICES.plural, namespace, part.meta.name] = part.meta.resource_version
-                    parts.setdefault(part.meta.labels.get(SERVICE_NAME, ""), []).append(part)
-                    await asyncio.sleep(0)
-            for service in sorted(fronts.keys() | parts.keys()):
-                found = parts.pop(service, [])
-                merge(found)
-                yield namespace, service, fronts.get(service), Parts(found)
-        self._drift.seen(view)
+        if keys is None:
+            self._drift.seen(view)
 
     async def inspect(self, names: Collection[str]) -> list[Foreign]:
-        found: list[Foreign] = []
-        for name in dict.fromkeys(names):
-            try:
-                namespace, service = place(self._config, name)
-            except BadName:
-                continue
-            raw = await self._cluster.get(SERVICES, namespace, service)
-            slices = [each async for page in self._cluster.slices_of(namespace, service) for each in page]
-            found += foreign_in(name, namespace, service, raw, slices, self._owner)
-            if len(found) >= MOST_FOREIGN:
-                break
-        return found[:MOST_FOREIGN]
+        return await self._view.foreign(names)
 
     # --- writing
 
@@ -215,11 +173,25 @@ class KubernetesSink:
                 return await self._group(work, fence, at, changes, outcomes)
 
         errors = await asyncio.gather(*[one(at, changes) for at, changes in groups.items()])
+        if work.wrote and not work.uncertain and not any(errors):
+            await self._tidy(work, {namespace for namespace, _ in groups})
         self._groups.trim()
         for error in errors:
             if error is not None and (not work.wrote or isinstance(error, Fenced | NotClaimed)):
                 raise error
         return outcomes
+
+    async def _tidy(self, work: Work, namespaces: Collection[str]) -> None:
+        """Let a few Services go under which nothing stands, in namespaces in which this batch could write."""
+        for at in [at for at in self._left if at[0] in namespaces][:TIDIED_AT_ONCE]:
+            self._left.discard(at)
+            group = self._groups.get(*at)
+            async with group.lock:
+                try:
+                    await work.tidy(group)
+                except AdapterError as error:
+                    group.known = False
+                    self._context.log.debug("what is left of %s/%s stays: %s", *at, error)
 
     def _sorted(self, batch: Sequence[Change], outcomes: dict[str, Outcome]) -> dict[tuple[str, str], Changed]:
         """Return the changes by the Service they concern; those that cannot be are settled."""

@@ -23,7 +23,7 @@ from waypost_adapters.kubernetes.sink_placing import Parts
 from waypost_adapters.kubernetes.sink_record import Line, Whose, encode
 from waypost_adapters.kubernetes.sink_service import Front, differs, front_of, wanted
 
-__all__ = ["Group", "Groups", "merge", "observed"]
+__all__ = ["Group", "Groups", "is_empty", "merge", "observed"]
 
 ALTERED = b"\0altered"  # makes the fingerprint of a record that is not as it was written
 MOST_LINES = 30_000  # of all groups remembered
@@ -41,6 +41,11 @@ class Group:
         self.taken: set[str] = set()  # names of slices that are not ours
         self.known = self.fresh = False  # `fresh`: and since then nobody else can have changed it unseen
         self.lock = asyncio.Lock()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing stands there, and nothing that cannot be read either."""
+        return is_empty(self.front, self.parts)
 
     def named(self, _service: str) -> str:
         """Return the published name."""
@@ -98,6 +103,12 @@ class Groups:
             if not group.lock.locked():
                 lines -= sum(len(part.lines) for part in group.parts) + 4
                 del self._groups[at]
+
+
+def is_empty(front: Front | None, parts: Iterable[Part]) -> bool:
+    """Whether nothing stands under a Service of ours, and nothing that cannot be read either."""
+    standing = front is not None and (front.aliases or front.altered)
+    return not standing and not any(part.lines or part.altered for part in parts)
 
 
 def merge(parts: Iterable[Part]) -> None:

@@ -82,6 +82,15 @@ class Work:
             await group.read_front(self._cluster, self._owner)
         return outcomes, await self._run(group, dict(changes), outcomes)
 
+    async def tidy(self, group: Group) -> None:
+        """Let go what stands for nobody: a Service or slice of ours that was left empty when something was cut off."""
+        await group.read(self._cluster, self._owner)
+        if group.is_empty:
+            try:
+                await self._write(group, {})
+            except (_Changed, _Denied):
+                group.known = False
+
     async def _run(self, group: Group, pending: dict[str, Line | None], outcomes: dict[str, Outcome]) -> Again:
         if not group.known or (not group.fresh and self._idle(group, pending)):
             await group.read(self._cluster, self._owner)
@@ -248,8 +257,12 @@ class Work:
         group.front = None
 
     async def _gone(self, resource: Resource, namespace: str, meta: Meta) -> None:
-        self._own.deleted(meta.uid)
-        await _told(self._cluster.delete(resource, namespace, meta))
+        self._own.deleted(meta.uid)  # before its event can come
+        try:
+            await _told(self._cluster.delete(resource, namespace, meta))
+        except BaseException:
+            self._own.took(meta.uid)
+            raise
 
     async def _sent(self, request: Awaitable[bytes], *, creates: bool = False) -> bytes:
         """Await a write, and note it as our own."""

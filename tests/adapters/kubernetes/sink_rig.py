@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gc
 import itertools
 import json
 import threading
 import time
+import warnings
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -101,6 +103,10 @@ class ApartProxy:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
         self._loop.close()
+        del self._proxy
+        with warnings.catch_warnings():  # of connections that were hanging with something still to be sent
+            warnings.simplefilter("ignore", ResourceWarning)
+            gc.collect()
 
     async def _end(self) -> None:
         await self._proxy.__aexit__()

@@ -355,6 +355,27 @@ async def test_our_own_writes_are_not_told_as_changes_and_others_are(room: Room,
             await asyncio.wait([following])
 
 
+async def test_what_was_left_empty_when_something_was_cut_off_goes_with_the_next_batch(
+    room: Room, tmp_path: Path
+) -> None:
+    async with owner(room, tmp_path) as ours:
+        await ours.put("web", *many(1))
+        labels = {OWNER: "me", "endpointslice.kubernetes.io/managed-by": "waypost", "kubernetes.io/service-name": "old"}
+        nobody = {"waypost.dev/records": "{}"}
+        await room.create("services", {"metadata": {"name": "old", "labels": labels}, "spec": {"clusterIP": "None"}})
+        meta = {"name": "old-4-x", "labels": labels, "annotations": nobody}
+        await room.create("endpointslices", {"metadata": meta, "addressType": "IPv4", "endpoints": [], "ports": []})
+        seat = {"addresses": ["10.0.0.9"]}
+        unread = {"name": "unread-4-x", "labels": labels | {"kubernetes.io/service-name": "unread"}}
+        await room.create("endpointslices", {"metadata": unread, "addressType": "IPv4", "endpoints": [seat]})
+        assert len(await ours.observed()) == 1
+        await ours.put("web", *many(2))
+        assert await room.get("services", "old") is None
+        assert await room.slices("old") == []
+        assert len(await room.slices("unread")) == 1  # somebody may stand there: it is not known
+        assert await room.addresses("web") == ["10.0.0.1", "10.0.0.2"]
+
+
 @pytest.fixture
 def own(tmp_path: Path) -> Path:
     return tmp_path / "own"
