@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Self, TypeVar
 
 import grpc.aio
@@ -24,6 +24,7 @@ from waypost.kit.etcd.faults import Denied, Refused, StaleToken, Uncertain, Unre
 __all__ = ["Client", "Link"]
 
 T = TypeVar("T")
+END_SECONDS = 0.5
 # A member cut off from its cluster then refuses at once, and ends its watches.
 REQUIRE_LEADER: tuple[tuple[str, str], ...] = (("hasleader", "true"),)
 
@@ -82,6 +83,12 @@ class Link:
             answer = await call.read()
             if answer is grpc.aio.EOF:
                 raise fault(await call.code(), await call.details(), self.endpoint.url)
+            with suppress(
+                TimeoutError, grpc.aio.AioRpcError, asyncio.InvalidStateError
+            ):  # it is prolonged all the same
+                async with asyncio.timeout(END_SECONDS):
+                    await call.done_writing()
+                    await call.read()  # the end: what is cancelled leaves a task of gRPC's for a while
         except asyncio.InvalidStateError:  # it has ended already
             raise fault(await call.code(), await call.details(), self.endpoint.url) from None
         except grpc.aio.AioRpcError as error:
