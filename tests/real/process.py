@@ -56,9 +56,13 @@ class Waypost:
 
     # --- the process
 
+    def asked_for(self) -> list[str]:
+        """Return the options that say where manifests are."""
+        return ["-f", str(self.manifests)]
+
     async def start(self) -> None:
         """Start it; it answers when this returns."""
-        arguments = ["run", "-f", str(self.manifests), "--state-dir", str(self.state), "--admin", "127.0.0.1:0"]
+        arguments = ["run", *self.asked_for(), "--state-dir", str(self.state), "--admin", "127.0.0.1:0"]
         arguments += self.options
         (self.state / state.ADDRESS_FILE).unlink(missing_ok=True)
         with self.log.open("ab") as log:

@@ -133,6 +133,7 @@ class _Process:
             self._clock,
             home=home,
             lease=options.lease,
+            lease_seconds=options.lease_seconds,
             probe=options.probe,
             kubeconfig=options.kubeconfig,
             context=options.context,

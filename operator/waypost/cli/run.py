@@ -97,6 +97,14 @@ def _add_kubernetes(parser: argparse.ArgumentParser) -> None:
         " nowhere; the admin server has one too)",
     )
     group.add_argument("--lease", metavar="NAME", default="waypost", help="the Lease's name (default: waypost)")
+    group.add_argument(
+        "--lease-seconds",
+        metavar="N",
+        type=int,
+        choices=range(2, 61),
+        default=10,
+        help="after so many seconds without a sign of the leader another leads, 2 to 60 (default: 10)",
+    )
 
 
 def _run(options: argparse.Namespace) -> int:

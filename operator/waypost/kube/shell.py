@@ -19,7 +19,7 @@ from waypost.kube.events import tell_hold, tell_status, tell_timeout
 from waypost.kube.feed import ResourceFeed
 from waypost.kube.finalizers import BOUND_SECONDS, Finalizers
 from waypost.kube.holds import HoldObjects
-from waypost.kube.lease import lease_elector
+from waypost.kube.lease import LEASE_SECONDS, lease_elector
 from waypost.kube.lifecycle import Lifecycle
 from waypost.kube.secrets import KubernetesCredentials, SecretStore
 from waypost.kube.statuses import Statuses
@@ -116,6 +116,7 @@ async def shell(
     *,
     home: str,
     lease: str = "waypost",
+    lease_seconds: int = LEASE_SECONDS,
     kubeconfig: Path | None = None,
     context: str | None = None,
     bound: float = BOUND_SECONDS,
@@ -126,7 +127,7 @@ async def shell(
     access = partial(of_process, kubeconfig, context)
     async with (
         connect(access=access, clock=clock) as api,
-        lease_elector(api, home, lease, clock, name=name) as elector,
+        lease_elector(api, home, lease, clock, name=name, seconds=lease_seconds) as elector,
     ):
         log.info("kubernetes=%s namespace=%s lease=%s name=%s", api.server, home, lease, name)
         yield Shell(api, types, home, clock, elector, access, bound=bound, probe=probe)
