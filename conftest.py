@@ -19,6 +19,7 @@ SLOW = (
     "tests/docs/test_adapters.py",
     "tests/docs/test_cli.py",
     "tests/docs/test_plugin_example.py",
+    "tests/kube/test_disruption.py",
     "tests/testing/test_conformance_catches.py",
     "tests/testing/test_electors_conform.py",
 )

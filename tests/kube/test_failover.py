@@ -6,6 +6,7 @@ The proof is etcd's own: a key's `create_revision` says that it was never delete
 from __future__ import annotations
 
 import asyncio
+import base64
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -157,12 +158,8 @@ async def _version(pair: Pair) -> Any:
 
 
 def _b64(text: str) -> str:
-    import base64
-
     return base64.b64encode(text.encode()).decode()
 
 
 def _text(encoded: str) -> str:
-    import base64
-
     return base64.b64decode(encoded).decode()

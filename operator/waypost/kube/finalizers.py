@@ -24,7 +24,7 @@ from waypost.kube.objects import Item
 from waypost.kube.pacing import Bucket
 from waypost.settings import ServiceRegistration
 
-__all__ = ["BOUND_SECONDS", "FINALIZER", "Finalizers", "left_of"]
+__all__ = ["BOUND_SECONDS", "FINALIZER", "Finalizers", "is_due", "left_of"]
 
 FINALIZER = "waypost.dev/withdraw"
 BOUND_SECONDS = 120.0
@@ -146,6 +146,12 @@ class Finalizers:
     def _fail(self, item: Item, error: AdapterError) -> None:
         log.warning("registration=%s error=%r effect='its finalizer is not written'", item.key, str(error))
         self._due[item.key] = self._clock.monotonic() + AGAIN_SECONDS
+
+
+def is_due(item: Item) -> bool:
+    """Say whether a registration is to be given the finalizer."""
+    has = FINALIZER in item.metadata.finalizers
+    return not has and not item.ends and _needs(item, has=has)
 
 
 def _needs(item: Item, *, has: bool) -> bool:

@@ -22,6 +22,7 @@ from waypost.kit.kubernetes.api import Api
 from waypost.kit.kubernetes.errors import ApiError
 from waypost.kube.book import KEPT, Book
 from waypost.kube.crds import resource_of
+from waypost.kube.finalizers import is_due
 from waypost.kube.objects import Item
 from waypost.kube.pacing import Bucket
 from waypost.kube.report import Status, dated, former, is_passing, same, wanted
@@ -188,6 +189,8 @@ class Statuses:
     ) -> float:
         """Return the seconds to wait before this is written."""
         passing = is_passing(self._engine, kind, item, status)
+        if not passing and kind == ServiceRegistration.kind and is_due(item):
+            passing = "pending"  # both writes at once would conflict
         if not passing:
             watched.passing_since = None
         elif watched.passing_since is None:
