@@ -43,7 +43,7 @@ class Told(Protocol):
 class Group:
     """One Service, its slices, and in which of them each instance is: mostly one, two while it moves or has two IPs."""
 
-    __slots__ = ("announced", "how", "key", "labels", "row", "shown", "slices", "told", "where")
+    __slots__ = ("how", "key", "labels", "row", "shown", "slices", "told", "where")
 
     def __init__(self, key: ServiceKey) -> None:
         self.key = key
@@ -53,7 +53,6 @@ class Group:
         self.labels: Mapping[str, str] = NO_LABELS
         self.slices: dict[str, Slice] = {}
         self.where: dict[str, str | tuple[str, ...]] = {}
-        self.announced = False  # it was put whole, so that a part of it can be amended
         self.told: tuple[Instance, ...] | None = None  # of a service that is not reached at its endpoints
 
     @property
@@ -177,7 +176,6 @@ class View:
     def whole(self, group: Group) -> Service:
         """Return a group's service as it is now."""
         endpoints = group.endpoints()
-        group.announced = True
         if group.how == "endpoints":
             return Service(group.key, group.labels, tuple(endpoints))
         assert group.row is not None
@@ -252,7 +250,7 @@ class View:
         fresh = not group.slices
         changed, gone = group.take(name, now, went, came)
         if group.shown and (changed or gone or fresh):
-            if fresh or group.how != "endpoints" or not group.announced:
+            if fresh or group.how != "endpoints":  # who begins to be shown or known is put whole
                 self._put(group)
             elif group.known and not self._later(group):
                 self._out.amend(Service(group.key, group.labels, tuple(changed)), gone)
@@ -293,7 +291,6 @@ class View:
             self._out.put(service)
 
     def _remove(self, group: Group) -> None:
-        group.announced = False
         if not self._later(group):
             self._out.remove(group.key)
 

@@ -212,6 +212,20 @@ def test_while_it_is_held_nothing_is_told_and_then_what_is_now() -> None:
     assert not said.services
 
 
+def test_what_a_list_lacks_is_left_to_the_view_that_follows_it() -> None:
+    known, said = view()
+    known.put_service(service())
+    known.put_slice(cut("a", "x", "y"))
+    before = (said.whole, said.parts)
+    known.hold()
+    known.muted = True
+    known.put_slice(cut("a", "x"))
+    known.muted = False
+    known.release()
+    assert (said.whole, said.parts) == before, "it is no fact"
+    assert [each.id for each in known.whole(known.groups["shop", "web"]).instances] == ["x"]
+
+
 def test_a_slice_that_cannot_be_read_leaves_what_was_known() -> None:
     known, said = view()
     known.put_service(service())
