@@ -10,7 +10,7 @@ for part in "$@"; do
     mesos) wanted="$wanted gcc libc6-dev libsasl2-2 libstdc++6 zlib1g" ;; # to link stand-ins; what libmesos loads
     swarm) wanted="$wanted docker.io iptables busybox-static iproute2 tini mount" ;;
     image) wanted="$wanted docker.io iptables busybox-static iproute2 tini mount mmdebstrap" ;;
-    node) wanted="$wanted mmdebstrap containerd gcc libc6-dev" ;; # its root, its images, the program "pause"
+    node) wanted="$wanted mmdebstrap containerd gcc libc6-dev zstd" ;; # its root, its images, the program "pause"
     kind) wanted="$wanted docker.io iptables iproute2 tini mount" ;;
     zookeeper) wanted="$wanted libzookeeper-java default-jre-headless" ;;
     witness) wanted="$wanted bind9-dnsutils" ;;                           # dig

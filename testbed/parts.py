@@ -203,7 +203,7 @@ PARTS = {
             ("node.tar", "version"),
             tuple(HERE / "kind" / name for name in ("node.sh", "image.sh", "pause.c")),
             only_root=True,
-            commands=("mmdebstrap", "ctr", "gcc"),
+            commands=("mmdebstrap", "ctr", "gcc", "zstd"),
             needs=("etcd", "coredns", "kube", "kube-node", "kind"),
         ),
         _go(
@@ -252,6 +252,7 @@ COMMANDS = {  # programs of the machine's own, and their Debian packages
     "nsenter": "util-linux",
     "openssl": "openssl",
     "tini": "tini",
+    "zstd": "zstd",
 }
 
 

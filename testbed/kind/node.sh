@@ -3,7 +3,7 @@
 #   PARTS=the testbed's cache, which has the programs  GO=go  KIND=version of kind
 # The root is Debian with systemd and containerd; kind's own start script and units are copied from its Go module; the
 # cluster's images (repository "testbed") hold one static binary each, and are in containerd's store already.
-# Kubernetes 1.35 is the last that runs on Debian 12's containerd 1.6. Needs mmdebstrap, containerd, gcc; root.
+# Kubernetes 1.35 is the last that runs on Debian 12's containerd 1.6. Needs mmdebstrap, containerd, gcc, zstd; root.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 target=$1
@@ -29,6 +29,9 @@ kinds_own() {
     module=$(cd "$work/module" && GOFLAGS=-mod=mod "$GO" mod download -json "sigs.k8s.io/kind@$KIND" | sed -n 's/.*"Dir": "\(.*\)".*/\1/p')
     for folder in etc kind usr; do cp -r --no-preserve=mode "$module/images/base/files/$folder" "$root/"; done
     chmod 755 "$root"/usr/local/bin/* "$root"/kind/bin/*
+    # What nothing here runs: other ways to make a network, and shims for containerd 1.2.
+    find "$root/usr/lib/cni" -type f ! -name bridge ! -name host-local ! -name loopback ! -name portmap -delete
+    rm -f "$root/usr/bin/containerd-shim" "$root/usr/bin/containerd-shim-runc-v1"
     # What kind expects at other places than Debian.
     ln -s /usr/bin/containerd "$root/usr/local/bin/containerd"
     mkdir -p "$root/opt/cni" "$root/etc/kubernetes/manifests" "$root/kind/manifests"
