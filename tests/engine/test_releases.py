@@ -110,6 +110,21 @@ async def test_one_of_two_names_is_released_alone(tmp_path: Path) -> None:
 
 
 @virtual_test
+async def test_what_goes_while_its_name_is_being_released_stays(tmp_path: Path) -> None:
+    rig = two(tmp_path)
+    async with rig.running() as engine:
+        await rig.settle()
+        rig.sinks["out"].down = AdapterError("away")
+        engine.release(Release(name="web"))
+        rig.memory["mem"].set(service("web", "a"))
+        await rig.settle(10)
+        rig.sinks["out"].down = None
+        await rig.settle(60)
+        assert rig.found() == ALL
+        assert ours(rig) == ["api/c"]
+
+
+@virtual_test
 async def test_what_waits_for_a_person_is_released_as_well(tmp_path: Path) -> None:
     rig = two(tmp_path)
     async with rig.running():
@@ -158,14 +173,17 @@ def test_a_file_of_releases_that_cannot_be_read_stops_the_engine(tmp_path: Path)
         Releases(tmp_path)
 
 
+@pytest.mark.parametrize("release", [Release(registration="default/web"), Release(name="web")])
 @virtual_test
-async def test_an_engine_that_only_releases_writes_nothing_else(tmp_path: Path) -> None:
+async def test_an_engine_that_only_releases_writes_nothing_else(tmp_path: Path, release: Release) -> None:
     rig = two(tmp_path)
+    rig.declare(registration("web", names=["web"]))
     async with rig.running():
         await rig.settle()
     rig.memory["mem"].set(service("web", instance("a", port=9), "z"), service("api", instance("c", port=9)))
     before = {key: rig.target().records[key] for key in ALL}
-    Releases(rig.folder / "state").change(Release(registration="default/web"), undo=False)
+    Releases(rig.folder / "state").change(release, undo=False)
+    rig.declare(registration("web", names=["web", "www"]))
     async with rig.running(only_releases=True):
         await rig.settle(700)
         assert rig.found() == ALL

@@ -147,8 +147,11 @@ async def test_one_that_cannot_be_read_does_not_stop_those_that_share_with_it(tm
         await rig.settle()
     rig.withdraw("registrations", "default/one")
     rig.unreadable()
+    rig.memory["mem"].fail()  # what is there is known before what is wanted
     async with rig.running():
         await rig.settle()
+        rig.memory["mem"].recover()
+        await rig.settle(60)
         rig.memory["mem"].set(service("two", "c", "e"))
         await rig.settle()
         assert rig.found() == ["web/a", "web/b", "web/c", "web/e"]
@@ -184,6 +187,22 @@ async def test_a_deletion_waits_for_no_write_of_another_that_shares_the_name(tmp
         rig.withdraw("registrations", "default/one")
         await rig.settle()
         assert rig.found() == ["web/c", "web/d"]
+
+
+@virtual_test
+async def test_a_deletion_does_not_wait_for_a_write_under_way_of_another_that_shares_the_name(tmp_path: Path) -> None:
+    rig = two(tmp_path)
+    rig.declare(web("one"), web("two"))
+    async with rig.running():
+        await rig.settle()
+        rig.sinks["out"].latency = 6.0
+        rig.memory["mem"].set(service("two", "c", "d", "x"))
+        await rig.settle(0.5)
+        rig.memory["mem"].set(service("one", "a"))
+        await rig.settle(4)
+        assert "web/b" not in rig.found()
+        await rig.settle(20)
+        assert rig.found() == ["web/a", "web/c", "web/d", "web/x"]
 
 
 @pytest.mark.parametrize("sharing", ["Shared", "Exclusive"])

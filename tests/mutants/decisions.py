@@ -277,12 +277,6 @@ DECISIONS = (
     ),
     Decision(
         "names",
-        "held += filter(self._shares, others)",
-        "pass",
-        "who begins to share lets nobody in",
-    ),
-    Decision(
-        "names",
         "other.registration == mine or not (mine in held and other.registration in held)",
         "True",
         "a deletion waits for the writes of all that share a name",
@@ -315,8 +309,8 @@ DECISIONS = (
     Decision("plan", "if target.releases:", "if True:", "a sink that cannot release is asked to, and deletes"),
     Decision(
         "plan",
-        "for step in _planned(world, target, key, instances) if step.release",
-        "for step in _planned(world, target, key, instances)",
+        "return [step for step in steps if step.release] if world.only_releases else steps",
+        "return steps",
         "an engine that only releases writes",
     ),
     # --- adoption: what is taken over

@@ -14,6 +14,7 @@ __all__ = ["drawn"]
 
 WAITS = [0.0, 0.003, 0.006, 0.05, 0.3, 1.0, 3.0, 8.0, 30.0, 30.0, 130.0, 400.0]
 ORDEALS = 0.35
+HANDING = 0.25
 NAMES = ["web", "api", "db", "mail"]
 
 
@@ -31,7 +32,17 @@ def drawn(seed: int) -> Schedule:
         if args is not None:
             steps.append(Step(random.choice(WAITS), name, args))
     _beset(Random(f"ordeals of {seed}"), blank, steps)
-    return msgspec.structs.replace(blank, steps=tuple(steps))
+    return _handing(Random(f"handing of {seed}"), msgspec.structs.replace(blank, steps=tuple(steps)))
+
+
+def _handing(random: Random, schedule: Schedule) -> Schedule:
+    """Let registrations of a quarter of the schedules share names, and leave their records; drawn apart as well."""
+    if random.random() >= HANDING:
+        return schedule
+    names = sorted({*(name for name, _ in schedule.registrations), *"xyz"})
+    sharing = tuple(name for name in names if random.random() < 0.7)
+    orphans = tuple(name for name in names if random.random() < 0.3)
+    return msgspec.structs.replace(schedule, sharing=sharing, orphans=orphans)
 
 
 def _beset(random: Random, schedule: Schedule, steps: list[Step]) -> None:

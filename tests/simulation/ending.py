@@ -149,7 +149,9 @@ def _difference(world: World) -> str:
                 for key, record in there.get(published, {}).items()
                 if record.registration in claimants or record.registration not in contested
             }
-            if not any(_stands(found, claimants, holder) for holder in claimants) and (claimants or found):
+            shared = {holder for holder in claimants if holder in world.manifests.sharing}
+            stands = any(_stands(found, claimants, holder) for holder in claimants.keys() - shared)
+            if not stands and not _stand(found, claimants, shared) and (claimants or found):
                 said = " or ".join(map(_said, claimants.values())) or "nothing"
                 return f"{name} has under {published} {_said(found)}; asked for is {said}"
     return ""
@@ -159,6 +161,21 @@ def _stands(found: Mapping[str, Shown], claimants: Mapping[str, Mapping[str, Sho
     """Say whether a name is as it should be if this claimant has it: its records, and what others were left with."""
     return {key: record for key, record in found.items() if record.registration == holder} == claimants[holder] and all(
         record.registration in claimants for record in found.values()
+    )
+
+
+def _stand(found: Mapping[str, Shown], claimants: Mapping[str, Mapping[str, Shown]], holders: set[str]) -> bool:
+    """Say whether a name is as it should be if these hold it together: of one instance that several show, once."""
+    wanted: dict[str, list[Shown]] = {}
+    for holder in holders:
+        for key, record in claimants[holder].items():
+            wanted.setdefault(key, []).append(record)
+    theirs = {key: record for key, record in found.items() if record.registration in holders}
+    return (
+        bool(holders)
+        and theirs.keys() == wanted.keys()
+        and all(record in wanted[key] for key, record in theirs.items())
+        and all(record.registration in claimants for record in found.values())
     )
 
 

@@ -5,7 +5,7 @@ Engines get them handed over, or as files through the real feed; the judge asks 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, Literal
 
@@ -43,8 +43,16 @@ State = Any  # a spec's form, or BROKEN, or GONE
 class Manifests:
     """All documents with their history. Names: `source/…`, `sink/…`, `registration/…`."""
 
-    def __init__(self, now: Callable[[], float], folder: Path | None) -> None:
+    def __init__(
+        self,
+        now: Callable[[], float],
+        folder: Path | None,
+        sharing: Collection[str] = (),
+        orphans: Collection[str] = (),
+    ) -> None:
         self._now = now
+        self.sharing = sharing
+        self.orphans = orphans
         self.folder = folder
         self.now: dict[str, State] = {}
         self.history: dict[str, list[tuple[float, State]]] = {}
@@ -70,6 +78,10 @@ class Manifests:
             self._turned(whole, unseen=BROKEN in before and self.folder is not None)
         if form not in (BROKEN, GONE):
             self.bodies[name] = _body(name, form)
+            if isinstance(form, Registered):
+                named = name.partition("/")[2]
+                self.bodies[name]["spec"] |= {"sharing": "Shared"} if named in self.sharing else {}
+                self.bodies[name]["spec"] |= {"deletionPolicy": "Orphan"} if named in self.orphans else {}
         if self.folder is not None:
             self._write(self.folder / f"{name.replace('/', '-')}.yaml", name, form)
 

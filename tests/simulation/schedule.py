@@ -75,6 +75,8 @@ class Schedule(msgspec.Struct, frozen=True):
     steps: tuple[Step, ...]
     replicas: int = 1
     files: bool = False  # manifests are files, read by the real feed
+    sharing: tuple[str, ...] = ()  # names of registrations that share their names, as long as they are so called
+    orphans: tuple[str, ...] = ()  # … whose records stay when they are deleted, nobody's
 
     def lines(self) -> list[str]:
         """Return it as people read it; times are seconds since the start."""
@@ -88,6 +90,8 @@ class Schedule(msgspec.Struct, frozen=True):
             found.append(f"  sink {each.name}: {limits}, {each.latency:g} s an answer, {fenced}")
         found += [f"  service {source}/{name}: {count} instances" for source, name, count in self.services]
         found += [f"  registration {name}: {_registered(form)}" for name, form in self.registrations]
+        for what, names in (("share their names", self.sharing), ("leave their records", self.orphans)):
+            found += [f"  registrations that {what}: {', '.join(names)}"] if names else []
         now = 0.0
         for step in self.steps:
             now += step.wait

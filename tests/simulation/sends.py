@@ -41,6 +41,8 @@ class Sends:
                 self._judge.broken(7, f"two batches in flight touch {min(both)} in {target.name}")
         going = {change.key: old for change, old, new in pairs if new is None and old is not None and old.ready}
         for change, old, new in pairs:
+            if old is not None and new is None:
+                self._left(target, life, change, old)
             if old is not None and old.ready and (new is None or not new.ready):
                 self._withdrawal(target, life, change.key, old, new)
             if new is None and old is not None and old.ready:
@@ -138,6 +140,18 @@ class Sends:
             return False
         key = PublicationKey(f"default/{old.registration}", old.entry, service_key(old.service))
         return pair_hash((key, old.instance), removal=True) in self.approved
+
+    def _left(self, target: SimTarget, life: Life, change: Change, old: Shown) -> None:
+        """Judge that what a deleted registration leaves stays where it is to be so, and only there."""
+        manifests = self._judge.world.manifests
+        where = f"{change.key} of {old.registration} in {target.name}"
+        if change.release and old.registration not in manifests.orphans:
+            self._judge.broken(1, f"{where} was given up, though nobody said so")
+        name = f"registration/{old.registration}"
+        since, state = manifests.history.get(name, [(0.0, GONE)])[-1]
+        known = life.began < since and state == GONE and self._judge.world.now() - since > self._seconds()
+        if known and not change.release and old.registration in manifests.orphans and not self._approved(old):
+            self._judge.broken(1, f"{where} was deleted, though it was to stay")
 
     # --- order
 

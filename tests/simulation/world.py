@@ -34,7 +34,9 @@ class World:
         self.schedule = schedule
         self.folder = folder
         self.trace: list[str] = []
-        self.manifests = Manifests(self.now, folder / "manifests" if schedule.files else None)
+        self.manifests = Manifests(
+            self.now, folder / "manifests" if schedule.files else None, schedule.sharing, schedule.orphans
+        )
         self.judge = Judge(self)
         self.sources = {origin.name: SimSource(origin) for origin in schedule.origins}
         self.outlets = {outlet.name: outlet for outlet in schedule.outlets}

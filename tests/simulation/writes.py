@@ -48,6 +48,9 @@ class Writes:
             if fence.epoch < self._epochs.get(target.name, 0):
                 broken(5, f"{key} was written in epoch {fence.epoch}, after {self._epochs[target.name]}")
             self._epochs[target.name] = max(self._epochs.get(target.name, 0), fence.epoch)
+        if new is not None and shown(new) is None:
+            target.foreign[key] = new  # given up: from now on it is somebody else's
+            self.budget(target).begun_anew()
         if new is None:
             self._deleted[target.name, key] = self._judge.world.now()
         elif fence is not None and old is None and self._deleted.get((target.name, key), -1.0) > sending.at:

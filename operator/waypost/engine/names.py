@@ -249,17 +249,15 @@ class Names:
     def _claimants(self, name: str, place: Place) -> tuple[str, ...]:
         """Return who is to hold a name now: who held it and still claims it, else the first that wants it.
 
-        With them all others that share it. Where one of several that shared it says otherwise, it is the one that goes.
+        Others that share it have it as soon as they ask. Where one of several that shared it says otherwise, it is the
+        one that goes.
         """
         held = [each for each in self._held(place) if self._claims(each, name)]
         if len(held) > 1:
             held = [each for each in held if self._shares(each) is not False] or held[:1]
-        under = self._under.get(place, ())
-        others = sorted({k.registration for k in under if name in self.wanted.get(k, ())}.difference(held))
-        if not held and others:
-            held = [others.pop(0)]
-        if held and all(map(self._shares, held)):
-            held += filter(self._shares, others)
+        if not held:
+            under = self._under.get(place, ())
+            held = sorted({key.registration for key in under if name in self.wanted.get(key, ())})[:1]
         return tuple(held)
 
     def _note(self, name: str, registration: str) -> None:

@@ -76,11 +76,13 @@ def plan(world: World, target: Target, key: PublicationKey, instances: Collectio
     """Return the steps for these instances, and note in the target what is wrong with them."""
     if reason := world.released(target.name, key):
         return _released(target, key, instances, reason, shown=world.showing(target.name, key) is not None)
-    if not world.only_releases:
-        return _planned(world, target, key, instances)
-    if not world.released_names(target.name, key):
+    freed = world.released_names(target.name, key) if target.releases else ()
+    if world.only_releases and not freed:
         return []
-    return [step for step in _planned(world, target, key, instances) if step.release]
+    steps = _planned(world, target, key, instances)
+    if freed and set(target.names.left.get(key, ())) <= set(freed):  # it has no other name: what would go stays as well
+        steps = [s if s.puts else _release(key, s.instance, s.removals, "a person released the name") for s in steps]
+    return [step for step in steps if step.release] if world.only_releases else steps
 
 
 def _planned(world: World, target: Target, key: PublicationKey, instances: Collection[str]) -> list[Step]:
