@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,16 +19,18 @@ SECONDS = 120
 
 
 def helm(*arguments: str, values: Mapping[str, Any] | None = None) -> subprocess.CompletedProcess[str]:
-    """Run helm; the values are read from its standard input."""
+    """Run helm, with a home of its own for what it caches; the values are read from its standard input."""
     given = ["--values", "-"] if values is not None else []
-    return subprocess.run(
-        [program("helm", "helm"), *arguments, *given],
-        input=json.dumps(values) if values is not None else None,
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        check=False,
-    )
+    with tempfile.TemporaryDirectory(prefix="waypost-helm-") as home:
+        return subprocess.run(
+            [program("helm", "helm"), *arguments, *given],
+            input=json.dumps(values) if values is not None else None,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+            env={"HOME": home, "PATH": "/usr/bin:/bin"},
+        )
 
 
 def rendered(**values: Any) -> dict[tuple[str, str], Any]:

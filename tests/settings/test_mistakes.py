@@ -7,6 +7,7 @@ What is shown to both is the same, but for credentials: a Secret each.
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ import pytest
 from tests.settings.custom import Judge, document
 from tests.settings.specs import HOLD, LEAST, SECRET, SOURCES, checked
 from waypost.plugins import Plugins
-from waypost.settings import decode
+from waypost.settings import decode, rules
 from waypost.settings.explain import field
 
 
@@ -43,6 +44,10 @@ def instances(*several: dict[str, Any]) -> tuple[str, dict[str, Any]]:
 
 def named(name: str) -> tuple[str, dict[str, Any]]:
     return registration(names=[name])
+
+
+def mirror(*addresses: dict[str, str]) -> tuple[str, dict[str, Any]]:
+    return "ServiceMirror", {**LEAST, "rewrite": {"addresses": list(addresses)}}
 
 
 PLACEHOLDER = "an unknown placeholder, or a brace without its pair; known: {environment}"
@@ -137,6 +142,10 @@ MISTAKES: list[tuple[tuple[str, Any], str, str, str]] = [
     (("ServiceHold", {"digest": "sha256-a", "decision": "Approve"}), "spec.reason", "an approval needs a reason",
      "an approval needs a reason, for whoever reads it later"),
     (("ServiceHold", {**HOLD, "reason": "  "}), "spec.reason", "an approval needs a reason", "an approval needs a reason"),
+    (mirror({"from": "10.0.0.0/16", "to": "10.64.0.0/24"}), "spec.rewrite.addresses[0]", "`from` and `to` must be networks of the same size",
+     "ServiceMirror is not supported yet"),
+    (mirror({"from": "10.0.0/16", "to": "10.64.0.0/16"}), "spec.rewrite.addresses[0].from", "`10.0.0/16` is no network",
+     "ServiceMirror is not supported yet"),
 ]  # fmt: skip
 
 
@@ -150,3 +159,13 @@ def test_a_mistake_is_told_by_the_api_server_and_by_the_reader_of_files(
     found = decode(document(*written), Plugins())
     told = [f"{field(fault.path)}: {fault.message}" for fault in found.faults]
     assert any(file_says in line for line in told), told
+
+
+def test_every_rule_has_its_mistake() -> None:
+    told = [api_says for _, _, api_says, _ in MISTAKES]
+    kinds = (rules.FIELDS.values(), rules.EACH.values(), rules.STRUCTS.values())
+    for rule in itertools.chain.from_iterable(itertools.chain.from_iterable(kinds)):
+        if "oldSelf" in rule.rule:
+            continue  # what may not change: test_custom_updates.py
+        said = rule.message.split('" + self + "')[-1].strip('`:" ') if rule.computed else rule.message
+        assert any(said[:20] in each for each in told), rule
