@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Collection, Iterable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -16,7 +17,9 @@ from tests.adapters.kubernetes.test_source_services import node, service
 from tests.adapters.kubernetes.test_source_slices import text
 from waypost.kit.problems import Problems
 from waypost.model import Instance, Service, ServiceKey
-from waypost.testing.context import RecordedMetrics
+from waypost.testing.changes import Recorder
+from waypost.testing.context import RecordedMetrics, TestContext
+from waypost_adapters.kubernetes.source import Fed, Watch
 from waypost_adapters.kubernetes.source_config import SourceConfig
 from waypost_adapters.kubernetes.source_services import ServiceRow
 from waypost_adapters.kubernetes.source_slices import Slice
@@ -286,3 +289,17 @@ def test_every_reach_lives_through_a_slice_without_endpoints(reach: Any) -> None
     known.put_slice(cut("a", "x"))
     known.drop_slice(cut("a"))
     assert WEB in said.services
+
+
+async def test_what_a_later_list_lacks_is_absent_from_a_view_and_not_removed(tmp_path: Path) -> None:
+    recorder = Recorder()
+    problems = Problems(logging.LoggerAdapter(logging.getLogger("test")), RecordedMetrics(), "problems")
+    nobody: Any = None  # no server is asked
+    watch = Watch(SourceConfig(), TestContext(tmp_path, name="k"), problems, nobody, recorder)
+    fed = Fed[ServiceRow]("Service", watch, watch.view.put_service, watch.view.drop_service, tells=False)
+    watch._opened = True
+    fed.put(service(), None)
+    assert WEB in recorder.view
+    await fed.replaced({}, [service()])
+    assert [event.kind for event in recorder.events] == ["put", "begun", "snapshot"]
+    assert WEB not in recorder.view
