@@ -26,6 +26,7 @@ def copy(tmp_path: Path) -> Path:
         (package / "__init__.py").touch()
     for module in ("model", "choice", "adapter", "settings", "plugins"):
         (product / f"{module}.py").touch()
+    (product / "kube/lifecycle.py").write_text("import kopf\n")  # a contract names it
     return tmp_path
 
 
@@ -44,7 +45,7 @@ def broken(tree: Path) -> str:
 
 def test_parts_that_keep_to_the_layers_pass(copy: Path) -> None:
     (copy / "operator/waypost/engine/match.py").write_text("import waypost.settings\nimport waypost.model\n")
-    (copy / "operator/waypost/kube/shell.py").write_text("import kopf\n")
+    (copy / "operator/waypost/kube/shell.py").write_text("import waypost.kube.lifecycle\n")
     (copy / "operator/waypost/kit/kubernetes/client.py").write_text("import kubernetes\n")
     (copy / "adapters/waypost_adapters/mesos/source.py").write_text(
         "import waypost.kit.kubernetes\nimport waypost.adapter\n"
@@ -61,7 +62,9 @@ def test_parts_that_keep_to_the_layers_pass(copy: Path) -> None:
         ("adapters/waypost_adapters/mesos/source.py", "import waypost.engine", "an adapter imports only"),
         ("adapters/waypost_adapters/mesos/source.py", "import waypost.plugins", "an adapter imports only"),
         ("adapters/waypost_adapters/mesos/source.py", "import waypost_adapters.static", "No adapter imports another"),
-        ("operator/waypost/engine/plan.py", "import kopf", "Only waypost.kube imports kopf"),
+        ("operator/waypost/engine/plan.py", "import kopf", "Only waypost.kube.lifecycle imports kopf"),
+        ("operator/waypost/kube/shell.py", "import kopf", "Only waypost.kube.lifecycle imports kopf"),
+        ("operator/waypost/kube/lifecycle.py", "import kopf, waypost.engine", "No handler of kopf touches"),
         ("operator/waypost/kube/shell.py", "import kubernetes", "Only waypost.kit.kubernetes imports"),
     ],
 )
