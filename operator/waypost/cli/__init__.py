@@ -5,13 +5,9 @@ Only here is anything printed. A verb imports what it needs when it runs, so tha
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
 from collections.abc import Sequence
 
 from waypost import __version__
-from waypost.adapter import AdapterError
 from waypost.cli import (
     adopt,
     changes,
@@ -31,8 +27,7 @@ from waypost.cli import (
     whois,
 )
 from waypost.cli.arguments import Parser
-from waypost.cli.exits import FAILED, INTERRUPTED, CommandError
-from waypost.cli.output import complain
+from waypost.cli.ending import ended
 
 __all__ = ["main"]
 
@@ -80,18 +75,4 @@ def parser() -> Parser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; return the exit status."""
     options = parser().parse_args(arguments)
-    try:
-        status: int = options.verb(options)
-        sys.stdout.flush()
-    except CommandError as error:
-        complain(error)
-        return error.status
-    except AdapterError as error:
-        complain(error)
-        return FAILED
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except BrokenPipeError:  # who read us has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + signal.SIGPIPE
-    return status
+    return ended(lambda: options.verb(options))

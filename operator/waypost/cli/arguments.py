@@ -17,6 +17,8 @@ Verbs = Any  # argparse names the type of `add_subparsers` with an underscore
 class Parser(argparse.ArgumentParser):
     """Ends with status 64 on wrong usage: 2 has a meaning of its own here."""
 
+    finds_server = False  # whether the server is found by other means than by the options of the verb
+
     def __init__(self, *args: Any, **more: Any) -> None:
         """Keep the epilog as it is written, and add what the exit status means."""
         more.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
@@ -60,6 +62,9 @@ def add_manifests(parser: argparse.ArgumentParser, *, required: bool = False) ->
 
 def add_asking(parser: argparse.ArgumentParser) -> None:
     """Let a running server be named: by its URL, its state folder, or the manifests that it was started with."""
+    if getattr(parser, "finds_server", False):
+        add_output(parser)
+        return
     parser.add_argument(
         "--server",
         metavar="URL",

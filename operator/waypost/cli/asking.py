@@ -16,7 +16,7 @@ from waypost.cli import state
 from waypost.cli.exits import CommandError
 from waypost.server.token import TOKEN_FILE, read_token
 
-__all__ = ["Server", "find"]
+__all__ = ["SECONDS", "Server", "find", "told"]
 
 T = TypeVar("T")
 
@@ -89,7 +89,7 @@ class Server:
         if len(raw) > MOST_BYTES:
             raise CommandError(f"{self.url} answered more than {MOST_BYTES:,} bytes; ask for less")
         if response.status >= 400:
-            raise CommandError(f"{self.url} refused: {_reason(raw, response.status)}")
+            raise CommandError(f"{self.url} refused: {told(raw) or f'status {response.status}'}")
         return raw
 
     def _token(self) -> str:
@@ -107,6 +107,9 @@ class Server:
 
 def find(options: argparse.Namespace) -> Server:
     """Return the server that the options mean. Raises CommandError where there is none, or several."""
+    if (found := getattr(options, "found", None)) is not None:  # `kubectl waypost`
+        server: Server = found(options)
+        return server
     folder: Path | None = options.state_dir
     if folder is None and options.files:
         folder = state.default_state_dir(options.files)
@@ -170,8 +173,9 @@ def _unreachable(url: str, error: Exception) -> str:
     )
 
 
-def _reason(raw: bytes, status: int) -> str:
+def told(raw: bytes) -> str:
+    """Return what a server's refusal says, "" where it is none of Waypost's."""
     try:
-        return msgspec.json.decode(raw, type=_Error).error or f"status {status}"
+        return msgspec.json.decode(raw, type=_Error).error
     except msgspec.MsgspecError:
-        return f"status {status}"
+        return ""

@@ -26,7 +26,7 @@ from waypost.kit.kubernetes.errors import ApiError
 from waypost.kit.kubernetes.resource import Resource
 from waypost.kit.kubernetes.wire import event
 
-__all__ = ["LEASE_SECONDS", "LeaseBallot", "LeaseElector", "lease_elector"]
+__all__ = ["LEASE_SECONDS", "LeaseBallot", "LeaseElector", "holder_of", "lease_elector"]
 
 LEASE_SECONDS = 10
 MOST_SECONDS = 120.0  # a lease that says it lasts longer was not written by us, and locks nobody out for ever
@@ -300,6 +300,11 @@ async def lease_elector(
         yield elector
     finally:
         await elector.close()
+
+
+def holder_of(body: bytes) -> str:
+    """Return how whoever has the Lease is called for people, "" where nobody has it. Raises AdapterError."""
+    return _name(_decoded(body).holder)
 
 
 def _decoded(body: bytes) -> _Lease:

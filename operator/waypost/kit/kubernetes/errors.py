@@ -82,7 +82,9 @@ def answered(status: int, body: bytes, asked: str, retry_after: str = "") -> Api
     try:
         said = _STATUS.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        said = Status(message=body[:MOST_TEXT].decode(errors="replace"))  # a proxy's page, or a server that starts
+        said = Status()  # a proxy's page, or a server that starts
+    if not said.message and not said.reason:  # what an object's proxy says is no Status either
+        said = msgspec.structs.replace(said, message=body[:MOST_TEXT].decode(errors="replace"))
     details = said.details or Details()
     if not details.retry_after_seconds and retry_after.isascii() and retry_after.isdecimal():
         details = msgspec.structs.replace(details, retry_after_seconds=float(retry_after[:6]))
