@@ -1,6 +1,6 @@
 """`kubectl waypost`: a program of its own, run by kubectl, with the rights of a service account and no more.
 
-There are no nodes here: the leader's pod is an object whose address is one of this machine's; an operator listens there.
+There are no nodes here: the leader's pod is an object whose address is one of this machine's; an operator is there.
 """
 
 from __future__ import annotations
