@@ -24,6 +24,7 @@ from testbed.tls import Authority
 SCRIPTS = Path(__file__).parents[1] / "swarm"
 IMAGE = "waypost-testbed/web"
 CGROUPS = Path("/sys/fs/cgroup")
+OLD_SECONDS = 900
 TLS_PORT, SWARM_PORT = 2376, 2377
 
 
@@ -124,6 +125,7 @@ class SwarmNode(Server):
 
     def prepare(self) -> None:
         """Write an empty configuration, so that the machine's own is not read; clear away what a killed one left."""
+        clear_after_the_killed()
         (self.directory / "daemon.json").write_text("{}")
         self._sockets.mkdir(exist_ok=True)
         self.socket.unlink(missing_ok=True)
@@ -165,14 +167,35 @@ class SwarmNode(Server):
     def _clear_cgroups(self) -> None:
         """Remove the groups that its containers were in: of all this makes, they alone outlive the processes."""
         deadline = time.monotonic() + 5
-        while left := [path for top in (CGROUPS, *CGROUPS.glob("*/")) if (path := top / self.cgroup).is_dir()]:
-            for path in left:
-                for folder, _, _ in os.walk(path, topdown=False):
-                    with contextlib.suppress(OSError):  # a process in it is not yet gone
-                        Path(folder).rmdir()
+        while left := _groups(self.cgroup):
+            _remove(left)
             if time.monotonic() > deadline:
                 return
             time.sleep(0.02)
+
+
+def _groups(name: str) -> list[Path]:
+    """The groups of this name (a pattern), in every hierarchy."""
+    return [path for top in (CGROUPS, *CGROUPS.glob("*/")) for path in top.glob(name) if path.is_dir()]
+
+
+def _remove(groups: Sequence[Path]) -> None:
+    for path in groups:
+        for folder, _, _ in os.walk(path, topdown=False):
+            with contextlib.suppress(OSError):  # a process in it is not yet gone
+                Path(folder).rmdir()
+
+
+def clear_after_the_killed() -> None:
+    """Remove the groups that a test left which was killed: its process, whose number is in their name, is gone.
+
+    Not the newest: a process may be there, in a namespace that is not seen from here.
+    """
+    for path in _groups("waypost-testbed-*-*"):
+        with contextlib.suppress(OSError):  # another process removes it, too
+            old = path.stat().st_mtime < time.time() - OLD_SECONDS
+            if old and not Path(f"/proc/{path.name.split('-')[2]}").exists():
+                _remove([path])
 
 
 class SwarmCluster:
