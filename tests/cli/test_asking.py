@@ -120,6 +120,17 @@ def test_the_token_never_crosses_a_network_in_clear_text(waypost: Command) -> No
     assert "https" in refused.stderr
 
 
+def test_a_server_that_listens_on_all_addresses_is_asked_on_loopback_and_given_the_token(waypost: Command) -> None:
+    waypost.declare(["a"])
+    waypost.start()
+    waypost.settle(1)
+    address = waypost.state / "admin.url"
+    address.write_text(address.read_text().replace("127.0.0.1", "0.0.0.0"))
+    for verb in (["status"], ["pause", "dns"]):
+        done = waypost.ask(*verb)
+        assert done.returncode == 0, done.stderr
+
+
 def test_the_address_of_a_server_is_checked(waypost: Command) -> None:
     for url in ("ftp://127.0.0.1", "http://", "http://user:secret@127.0.0.1:1", "http://127.0.0.1:99999"):
         done = waypost("status", "--server", url)

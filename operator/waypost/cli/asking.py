@@ -130,7 +130,12 @@ def find(options: argparse.Namespace) -> Server:
             f"no server runs on the state folder {folder}; start one with `waypost run -f PATH`"
             " (and the same --state-dir, if it was given), or name another with --server URL"
         )
-    return Server(url, options.token_file or folder / TOKEN_FILE)
+    return Server(_on_loopback(url), options.token_file or folder / TOKEN_FILE)
+
+
+def _on_loopback(url: str) -> str:
+    """Return where a server that listens on all addresses is asked on its own machine, as in a pod."""
+    return url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
 
 
 def _only_one() -> Path | None:

@@ -115,11 +115,10 @@ def verb_of(given: Sequence[str]) -> list[str]:
 
 
 def within(pod: LeaderPod, kubeconfig: Path | None, context: str | None, words: Sequence[str]) -> list[str]:
-    """Return what kubectl is told, for a verb to run within a pod; the token is found there."""
-    verb, *rest = words
+    """Return what kubectl is told, for a verb to run within a pod; server and token are found there."""
     return [
         *([f"--kubeconfig={kubeconfig}"] if kubeconfig else []),
         *([f"--context={context}"] if context else []),
         *("exec", f"--namespace={pod.namespace}", pod.name, f"--container={pod.container}", "--"),
-        *("python3", "-m", "waypost", verb, f"--server=http://localhost:{pod.port}", *rest),
+        *("python3", "-m", "waypost", *words),
     ]
