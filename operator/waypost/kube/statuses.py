@@ -36,6 +36,7 @@ PASSING_SECONDS = {"": 0.0, "pending": 10.0, "starting": 60.0}
 FIRST_SECONDS = 3.0  # an object that has no status is not left without one for longer
 LOOK_SECONDS = 0.25
 SWEEP_SECONDS = 300.0
+START_SECONDS = 15.0  # a new leader looks when all is settled, and after that long in any case
 AGAIN_SECONDS = 1.0  # between two writes of one object; doubled as long as they follow each other
 MOST_AGAIN_SECONDS = 30.0
 REFUSED_SECONDS = 30.0
@@ -89,18 +90,21 @@ class Statuses:
     async def run(self) -> None:
         """Look and write until cancelled."""
         swept = self._clock.monotonic()
-        led = False
+        led, patient = False, float("inf")
         async with asyncio.TaskGroup() as group:
             while True:
                 await self._clock.sleep(LOOK_SECONDS)
-                leads = self._engine.leadership.leads()
-                self._gather()
-                if (leads and not led) or self._clock.monotonic() - swept >= SWEEP_SECONDS:
-                    swept = self._clock.monotonic()
-                    await self._sweep()
+                leads, now = self._engine.leadership.leads(), self._clock.monotonic()
+                if leads and not led:
+                    patient = now + START_SECONDS
                 led = leads
-                if leads:
-                    await self._look(group)
+                if not leads or (now < patient and not self._engine.settled()):
+                    continue  # while everything is read, everything changes, and nothing of that is worth a look
+                self._gather()
+                if patient or now - swept >= SWEEP_SECONDS:
+                    swept, patient = now, 0.0
+                    await self._sweep()
+                await self._look(group)
 
     # --- what may have changed
 
