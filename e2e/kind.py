@@ -63,7 +63,7 @@ async def on_a_cluster(directory: Path) -> None:
             print(await cluster.explain(), flush=True)
             raise
         finally:
-            async with step("all of it ended", 60):
+            async with step("all of it ended", 180):  # on a slow disk there is much to delete
                 await cluster.stop()
 
 
