@@ -18,6 +18,7 @@ SLOW = (
     "tests/demo/test_demo.py",
     "tests/docs/test_adapters.py",
     "tests/docs/test_cli.py",
+    "tests/docs/test_kubernetes.py",
     "tests/docs/test_plugin_example.py",
     "tests/kube/test_disruption.py",
     "tests/testing/test_conformance_catches.py",
