@@ -33,7 +33,7 @@ def main(root: Path) -> int:
     """Print what is wrong with the tree at root; the exit status, 1 if anything is."""
     paths = tracked(root)
     hosts = index_hosts(os.environ)
-    found = [*source_roots(root), *documented(root)]
+    found = [*source_roots(root), *documented(root), *decisions(root)]
     for path in paths:
         found.extend(f"{path}{finding}" for finding in text_findings(read(root / path), hosts))
     for finding in found:
@@ -103,6 +103,16 @@ def documented(root: Path) -> Iterator[str]:
     for name in sorted(names | set(extras)):
         if f"`{name.lower()}`" not in reasons:
             yield f"docs/dependencies.md: says nothing of `{name}`, which pyproject.toml names"
+
+
+def decisions(root: Path) -> Iterator[str]:
+    """No two decisions have one number: what was written side by side is renumbered when it meets."""
+    numbers: dict[str, str] = {}
+    for path in sorted((root / "docs/adr").glob("*.md")):
+        number = path.name.partition("-")[0]
+        if number in numbers:
+            yield f"docs/adr/{path.name}: {numbers[number]} has this number; take the next one"
+        numbers[number] = path.name
 
 
 if __name__ == "__main__":

@@ -94,6 +94,14 @@ def test_an_adapter_or_dependency_without_a_word_of_documentation_is_found(tmp_p
     assert list(check_tree.documented(tmp_path)) == []
 
 
+def test_no_two_decisions_have_one_number(tmp_path: Path) -> None:
+    (tmp_path / "docs/adr").mkdir(parents=True)
+    for name in ("0001-a.md", "0002-b.md", "0002-c.md"):
+        (tmp_path / "docs/adr" / name).touch()
+    (finding,) = check_tree.decisions(tmp_path)
+    assert finding.startswith("docs/adr/0002-c.md: 0002-b.md has this number")
+
+
 def test_a_finding_in_a_tracked_file_fails_the_check(tmp_path: Path) -> None:
     (tmp_path / "tools").mkdir()
     (tmp_path / "tools/check_tree.py").write_bytes((TREE / "tools/check_tree.py").read_bytes())
