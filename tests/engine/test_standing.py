@@ -156,6 +156,9 @@ async def test_names_that_cannot_be_are_failed_and_many_alike_are_one_line(tmp_p
         assert found.sinks[0].failed == 30
         assert len(found.problems) == 1
         assert "29 more" in found.problems[0]
+        (ready,) = (each for each in found.conditions if each.type == "Ready")
+        assert "sinks entry `out`: 30 cannot be written (" in ready.message
+        assert "not_-a-/name" in ready.message
 
 
 @virtual_test

@@ -84,15 +84,15 @@ def _conditions(
         return Condition(type_, status, no or type_, _short(message), observed_generation=generation)  # type: ignore[arg-type]
 
     waiting = next((sink for sink in sinks if not sink.programmed), None)
+    programmed = f"sinks entry `{waiting.name}`: {waiting.reason}" if waiting else ""
     yield condition(
         "Accepted", "Invalid" if faults else "", f"the former version is in force: {faults[0]}" if faults else ""
     )
     yield condition("ResolvedRefs", "NotFound" if missing else "", missing[0] if missing else "")
-    yield condition(
-        "Programmed", "Pending" if waiting else "", f"sinks entry `{waiting.name}`: {waiting.reason}" if waiting else ""
-    )
+    yield condition("Programmed", "Pending" if waiting else "", programmed)
     if waiting or missing or faults:
-        yield condition("Ready", "NotProgrammed" if waiting else "NotResolved" if missing else "NotAccepted", "")
+        no = "NotProgrammed" if waiting else "NotResolved" if missing else "NotAccepted"
+        yield condition("Ready", no, programmed or (missing or faults)[0])
     else:
         yield condition("Ready", "" if ready else "NoReadyInstances", "" if ready else "no instance is ready")
     if held := sum(sink.held for sink in sinks):
@@ -170,6 +170,7 @@ def _entry(engine: Engine, compiled: Compiled, entry: EntryRule, tally: _Problem
     }
     keys.update(key for key in target.ledger.by_registration.get(compiled.key, ()) if key.entry == entry.name)
     records = pending = failed = held = conflicting = 0
+    why = ""
     for key in sorted(keys):
         shelf = target.ledger.shelves.get(key)
         mine = shelf.instances() if shelf is not None else ()
@@ -186,7 +187,8 @@ def _entry(engine: Engine, compiled: Compiled, entry: EntryRule, tally: _Problem
                 conflicting += 1
             elif reason not in refused:
                 failed += 1
-    reason = _reason(target, conflicting, failed, held, pending)
+                why = min(why or reason, reason)
+    reason = _reason(target, conflicting, failed, held, pending, why)
     return EntryStatus(entry.name, records, pending, failed, held, conflicting, not reason, _short(reason))
 
 
@@ -242,8 +244,8 @@ def _conflicts(engine: Engine, target: Target, key: PublicationKey) -> tuple[int
     return len(found), found
 
 
-def _reason(target: Target, conflicting: int, failed: int, held: int, pending: int) -> str:
-    """Say why the sink has not all that it should have; "" where it has."""
+def _reason(target: Target, conflicting: int, failed: int, held: int, pending: int, why: str) -> str:
+    """Say why the sink has not all that it should have; "" where it has. `why`: of one that cannot be written."""
     condition = target.condition
     if not condition.ok:
         return f"the sink is not written to: {condition.reason}{f': {condition.message}' if condition.message else ''}"
@@ -255,7 +257,7 @@ def _reason(target: Target, conflicting: int, failed: int, held: int, pending: i
         return "what the sink holds is being read"
     counts = {
         "names or records held by others": conflicting,
-        "cannot be written": failed,
+        f"cannot be written ({why})" if why else "cannot be written": failed,
         "wait for a person": held,
         "to be written": pending,
     }
