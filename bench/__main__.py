@@ -14,7 +14,10 @@ from typing import Any
 from bench import figures
 from bench.report import report
 
-INSTANCES = {"cold-sync-dns": 20_000}  # by default, where a hundred thousand take longer than some minutes
+INSTANCES = {
+    "cold-sync-dns": 20_000,
+    "kubernetes-restart": 10_000,
+}  # by default, where a hundred thousand take longer than some minutes
 Benchmark = Callable[[argparse.Namespace], Coroutine[Any, Any, figures.Result]]
 
 
@@ -24,6 +27,7 @@ def benchmarks() -> dict[str, Benchmark]:
     from bench.cold_sync_consul import cold_sync_consul
     from bench.cold_sync_dns import cold_sync_dns
     from bench.dns_server import dns_server
+    from bench.kubernetes_restart import kubernetes_restart
     from bench.kubernetes_watch import kubernetes_watch
     from bench.peer import peer
     from bench.propagation import ceiling, propagation
@@ -43,6 +47,7 @@ def benchmarks() -> dict[str, Benchmark]:
         "dns-server": dns_server,
         "peer": peer,
         "kubernetes-watch": kubernetes_watch,
+        "kubernetes-restart": kubernetes_restart,
     }
 
 
@@ -51,7 +56,9 @@ def parser(names: Iterable[str]) -> argparse.ArgumentParser:
     made.add_argument("name", choices=[*names, "all", "report"])
     made.add_argument("--check", action="store_true", help="exit with 1 where a goal is missed")
     made.add_argument("--results", type=Path, default=figures.RESULTS, help="a folder for the figures as JSON")
-    made.add_argument("--instances", type=int, help="by default 100,000; of `cold-sync-dns` 20,000")
+    made.add_argument(
+        "--instances", type=int, help="by default 100,000; of `cold-sync-dns` 20,000, of `kubernetes-restart` 10,000"
+    )
     made.add_argument("--services", type=int, default=10_000)
     made.add_argument(
         "--records", type=int, default=10_000, help="of `peer`, each with its own name; its goals are for 10,000"

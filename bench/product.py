@@ -114,9 +114,18 @@ async def running(
     manifests: Path, *, program: Sequence[str] = WAYPOST, environment: Mapping[str, str] | None = None
 ) -> AsyncIterator[Product]:
     """Run it with its defaults until the block ends."""
-    log = manifests.parent / "waypost.log"
-    command = [sys.executable, *program, "run", "-f", str(manifests), "--admin", "127.0.0.1:0"]
-    command += ["--state-dir", str(manifests.parent / "state")]
+    async with started(manifests.parent, "-f", str(manifests), program=program, environment=environment) as product:
+        yield product
+
+
+@asynccontextmanager
+async def started(
+    folder: Path, *asked: str, program: Sequence[str] = WAYPOST, environment: Mapping[str, str] | None = None
+) -> AsyncIterator[Product]:
+    """Run it until the block ends; `asked` are the options that say where manifests are, the folder has its state."""
+    log = folder / "waypost.log"
+    command = [sys.executable, *program, "run", *asked, "--admin", "127.0.0.1:0"]
+    command += ["--state-dir", str(folder / "state")]
     process = _start(command, log, environment or {})
     try:
         yield Product(process, log)

@@ -17,6 +17,7 @@ BEGIN, END = "<!-- figures: written by `python -m bench report` -->", "<!-- end 
 ORDER = (
     "propagation", "ceiling", "cold-sync", "cold-sync-consul", "cold-sync-dns", "resync", "idle", "memory",
     "cpu-per-change", "checks", "dns-server", "kubernetes-watch",
+    "kubernetes-restart",
 )  # fmt: skip
 WIDTH, HEIGHT, LEFT, RIGHT, BOTTOM = 720, 240, 48, 32, 36
 FONT = 'font-family="sans-serif" font-size="12"'
