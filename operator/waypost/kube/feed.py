@@ -67,9 +67,10 @@ class ResourceFeed:
                 if settings is not last:
                     last = settings
                     put(settings)
-                cost = self._clock.monotonic() - began
+                ended = self._clock.monotonic()
+                rested = ended + SHARE * (ended - began)
                 await self._wait(judged)
-                await self._clock.sleep(max(WINDOW_SECONDS, SHARE * cost))
+                await self._clock.sleep(max(WINDOW_SECONDS, rested - self._clock.monotonic()))
 
     async def _first(self) -> None:
         """Wait for the lists, but not for one that fails for long."""

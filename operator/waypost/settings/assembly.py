@@ -141,9 +141,7 @@ class Assembly:
 
     def _register(self, chosen: Mapping[Key, Document]) -> None:
         """Put registrations in force, with what their sinks' and sources' types make of them."""
-        objects = [good.object for good in self._good.values()]
-        sources = {each.name: each.spec.type for each in objects if isinstance(each, ServiceSource)}
-        sinks = {each.name: each.spec.type for each in objects if isinstance(each, ServiceSink)}
+        sources, sinks = self._typed()
         settled = self._of == (sources, sinks)
         self._of = (sources, sinks)
         waiting = []
@@ -156,10 +154,23 @@ class Assembly:
             else:
                 waiting.append(key)
         for last in (False, True):  # who takes a service over waits for who gives it up
+            if not waiting:
+                return
             declaring = self._declaring(chosen)
             waiting = [
                 key for key in waiting if not self._resolve(key, chosen[key], sources, sinks, declaring, last=last)
             ]
+
+    def _typed(self) -> tuple[dict[str, str], dict[str, str]]:
+        """Return the types of sources and of sinks, by name."""
+        sources: dict[str, str] = {}
+        sinks: dict[str, str] = {}
+        for (kind, name), good in self._good.items():
+            if kind == ServiceSource.kind and isinstance(good.object, ServiceSource):
+                sources[name] = good.object.spec.type
+            elif kind == ServiceSink.kind and isinstance(good.object, ServiceSink):
+                sinks[name] = good.object.spec.type
+        return sources, sinks
 
     def _resolve(
         self,
@@ -229,18 +240,31 @@ class Assembly:
         if most is not None and len(problems) > most:
             more = f"{len(problems) - most} more problems are not shown"
             problems[most:] = [Problem(problems[0].file, 0, 0, "", "", "", more)]
-        made = Settings(
-            {key[1]: good.object for key, good in self._good.items() if isinstance(good.object, ServiceSource)},
-            {key[1]: good.object for key, good in self._good.items() if isinstance(good.object, ServiceSink)},
-            {key[1]: good.object for key, good in self._good.items() if isinstance(good.object, ServiceRegistration)},
-            {key[1]: good.object for key, good in self._good.items() if isinstance(good.object, ServiceHold)},
+        sources: dict[str, ServiceSource] = {}
+        sinks: dict[str, ServiceSink] = {}
+        registrations: dict[str, ServiceRegistration] = {}
+        holds: dict[str, ServiceHold] = {}
+        for (_, name), good in self._good.items():  # one pass: there may be ten thousand, and one changes
+            if isinstance(made := good.object, ServiceRegistration):
+                registrations[name] = made
+            elif isinstance(made, ServiceSource):
+                sources[name] = made
+            elif isinstance(made, ServiceSink):
+                sinks[name] = made
+            elif isinstance(made, ServiceHold):
+                holds[name] = made
+        settings = Settings(
+            sources,
+            sinks,
+            registrations,
+            holds,
             tuple(problems),
             complete,
             deleted,
             vanished,
         )
-        if made != self._last:
-            self._last = made
+        if settings != self._last:
+            self._last = settings
         return self._last
 
 
