@@ -1,5 +1,7 @@
 """Gives every test the servers of the testbed, and tells the slow tests from the quick."""
 
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -37,3 +39,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if item.path in slow:
             item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture(autouse=True)
+def log_levels() -> Iterator[None]:
+    """Give the next test the log levels that this one found: what it runs in this process may set them."""
+    loggers = [logging.getLogger(name) for name in ("", "waypost", "kopf", "asyncio")]
+    levels = [(log, log.level, log.propagate) for log in loggers]
+    yield
+    for log, level, propagate in levels:
+        log.setLevel(level)
+        log.propagate = propagate

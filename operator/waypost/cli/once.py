@@ -30,13 +30,18 @@ FAILING_SECONDS = 5.0  # what has failed for so long, try after try, is told and
 
 def run_once(question: Callable[[], Awaitable[T]]) -> T:
     """Run one coroutine on a loop of its own; logs are silent but for errors of our own."""
-    logging.getLogger("waypost").setLevel(logging.CRITICAL)
+    log = logging.getLogger("waypost")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
 
     async def asked() -> T:
         return await question()
 
-    with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        return runner.run(asked())
+    try:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+            return runner.run(asked())
+    finally:
+        log.setLevel(level)
 
 
 @contextmanager

@@ -394,7 +394,8 @@ async def test_the_command_line_shows_what_it_sees(
     (tmp_path / "source.yaml").write_text(json.dumps(manifest))
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "waypost", verb, "-f", str(tmp_path / "source.yaml"),
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, env={"XDG_STATE_HOME": str(tmp_path)},
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        env={"XDG_STATE_HOME": str(tmp_path), "WAYPOST_ADMIN": "127.0.0.1:0"},
     )  # fmt: skip
     async with asyncio.timeout(90):
         output = (await process.communicate())[0].decode()
