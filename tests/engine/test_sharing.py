@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.rig import Rig, registration, service, source
+from tests.rig import Rig, instance, registration, service, source
 from waypost.adapter import Outcome
 from waypost.engine.standing import standing
 from waypost.settings import ServiceRegistration
@@ -239,3 +239,17 @@ async def test_sharers_on_different_sources_do_not_wait_for_each_other(tmp_path:
         rig.memory["other"].recover()
         await rig.settle(60)
         assert rig.found() == ["web/a", "web/b", "web/f"]
+
+
+@virtual_test
+async def test_what_one_that_shares_withholds_another_that_publishes_it_has(tmp_path: Path) -> None:
+    rig = two(tmp_path)
+    rig.declare(web("one"))
+    async with rig.running():
+        await rig.settle()
+        rig.declare(web("two", services="one", entry={"notReady": "Publish"}))
+        await rig.settle()
+        rig.memory["mem"].set(service("one", instance("a", readiness="not-ready"), "b"))
+        await rig.settle()
+        whose = {key: record["ownership"]["waypost-registration"] for key, record in rig.records().items()}
+        assert whose == {"web/a": "default/two", "web/b": "default/one"}

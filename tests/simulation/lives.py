@@ -75,7 +75,7 @@ class Life:
         overlay = HealthOverlay(clock, seed, MetricsRegistry().bound(), probe=self._probe, most=64)
         self.engine = Engine(
             source_type=lambda _: AdapterType("memory", MemoryConfig, self._open_source),
-            sink_type=lambda _: AdapterType("memory", MemoryConfig, self._open_sink),
+            sink_type=lambda _: AdapterType("memory", MemoryConfig, self._open_sink, releases=True, adopts=True),
             state_dir=state,
             clock=clock,
             rng=seed,

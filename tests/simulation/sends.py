@@ -149,7 +149,9 @@ class Sends:
             self._judge.broken(1, f"{where} was given up, though nobody said so")
         name = f"registration/{old.registration}"
         since, state = manifests.history.get(name, [(0.0, GONE)])[-1]
-        known = life.began < since and state == GONE and self._judge.world.now() - since > self._seconds()
+        now = self._judge.world.now()
+        gone = state == GONE and now - since > self._seconds() and manifests.was_whole(since, now)
+        known = life.began < since and gone
         if known and not change.release and old.registration in manifests.orphans and not self._approved(old):
             self._judge.broken(1, f"{where} was deleted, though it was to stay")
 

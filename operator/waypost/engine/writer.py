@@ -226,6 +226,8 @@ class Writer:
                 target.mark(step.key, (step.instance,))
         else:
             accounts.drop(target, now, step.key, step.instance, change.key)
+            for other in sharing:  # the place is free: who shows the same instance under the name may have it
+                target.mark(other, (step.instance,))
         if (step.withdraws or change.record is None) and not target.ledger.is_ready(step.key, step.instance):
             self._holds.withdrawn(target.name, (step.key, step.instance))
         target.account.pop((step.key, step.instance), None)
@@ -253,6 +255,8 @@ class Writer:
             seen = found.get(key)
             if seen is None:
                 accounts.drop(target, now, publication, instance, key)
+                for other in target.names.sharing(publication):
+                    target.mark(other, (instance,))
             else:
                 kept = Kept(key, seen.fingerprint, seen.ready)
                 accounts.own(target, now, publication, target.ledger.put(publication, instance, kept))
