@@ -25,6 +25,7 @@ SCRIPTS = Path(__file__).parents[1] / "swarm"
 IMAGE = "waypost-testbed/web"
 CGROUPS = Path("/sys/fs/cgroup")
 OLD_SECONDS = 900
+ORDERLY_SECONDS = 30  # an engine gives what it runs ten of them
 TLS_PORT, SWARM_PORT = 2376, 2377
 
 
@@ -147,6 +148,16 @@ class SwarmNode(Server):
         await asyncio.to_thread(self._clear_cgroups)
         for folder in (self._sockets, self.data):
             shutil.rmtree(folder, ignore_errors=True)
+
+    async def restart(self, *, keep_state: bool = True, kill: bool = False, timeout: float = 60) -> Self:
+        """Restart it with its state, in good order or by a kill; without its state it would be another node."""
+        if not keep_state:
+            raise ValueError("a node without its state is not the one that it was; start another")
+        if not kill:
+            os.kill(self.engine(), signal.SIGTERM)
+            await self._ended(ORDERLY_SECONDS)
+        await self.kill9()
+        return await self.start(timeout=timeout)
 
     async def pause(self) -> None:
         """Freeze the engine (SIGSTOP); what it runs goes on."""

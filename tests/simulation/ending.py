@@ -126,7 +126,8 @@ async def _mended(world: World) -> None:
 def _difference(world: World) -> str:
     """Say in what a target differs from what should be there; "" where in nothing.
 
-    A name that several registrations ask for is one's, whichever. Who may not have its name keeps what it had.
+    A name that several registrations ask for is one's, whichever. Who may not have its name keeps what it had. Where a
+    record stands that was left to nobody meanwhile, there is a conflict.
     """
     forms = {k.partition("/")[2]: f for k, f in sorted(world.manifests.now.items()) if isinstance(f, Registered)}
     for name, target in world.targets.items():
@@ -135,7 +136,11 @@ def _difference(world: World) -> str:
             services = list(world.sources[form.source].services.values())
             for published in _names(form, name, services):
                 records = wanted(registration, form, name, services)
-                mine = {key: record for key, record in records.items() if record.name == published}
+                mine = {
+                    key: record
+                    for key, record in records.items()
+                    if record.name == published and key not in target.foreign
+                }
                 asked.setdefault(published, {})[registration] = mine
         there: dict[str, dict[str, Shown]] = {}
         for key, content in target.owned(OWNER).items():

@@ -143,6 +143,15 @@ class Manifests:
         ends = [at for at, _ in history[1:]] + [1e18]
         return any(form not in (BROKEN, GONE) and end >= since for (_, form), end in zip(history, ends, strict=True))
 
+    def asked_since(self, since: float, asks: Callable[[Registered], bool], *, apart_from: str) -> bool:
+        """Say whether another document asked for something at any time from `since` on."""
+        return any(
+            isinstance(form, Registered) and self._until(name, place) >= since and asks(form)
+            for name, history in self.history.items()
+            if name != apart_from
+            for place, (_, form) in enumerate(history)
+        )
+
     def deleted(self, name: str, seconds: float) -> bool:
         """Say whether a document was deleted by a person within so long, from a set that was whole meanwhile."""
         return any(

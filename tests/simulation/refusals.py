@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from tests.simulation.manifests import GONE
 from tests.simulation.model import Publication, Shown, publication_of, service_key, shown
 from tests.simulation.progress import contended
 from tests.simulation.schedule import Registered
@@ -42,9 +43,9 @@ class Refusals:
             if not refused:
                 continue
             stay = {
-                record.instance
-                for key, record in self._there(target, publication)
-                if key not in gone and not self._is_wanted(life, record, 0.02)
+                key
+                for key, record in self._beside(target, publication)
+                if key not in gone and not (self._is_named(record) and self._is_wanted(life, record, 0.02))
             }
             if len(stay) < len(refused):
                 going = ", ".join(sorted(key for key, record in gone.items() if publication_of(record) == publication))
@@ -71,11 +72,24 @@ class Refusals:
             and self._is_wanted(life, record, LISTED_SECONDS)
         }
 
+    def _is_named(self, record: Shown) -> bool:
+        """Say whether a record stands under the name that its registration gives its service now."""
+        form = self._judge.world.manifests.now.get(f"registration/{record.registration}", GONE)
+        return isinstance(form, Registered) and form.names(service_key(record.service).name) == record.name
+
     @staticmethod
     def _is_wanted(life: Life, record: Shown, seconds: float) -> bool:
         key = service_key(record.service)
         told = life.told.get(key.source)
         return told is not None and told.is_ready((key, record.instance), seconds)
+
+    @staticmethod
+    def _beside(target: SimTarget, publication: Publication) -> Iterable[tuple[str, Shown]]:
+        """Yield the records of the same service: one that another registration left, or keeps for this, counts too."""
+        for key, content in target.records.items():
+            record = shown(content)
+            if record is not None and record.service == publication[1]:
+                yield key, record
 
     @staticmethod
     def _there(target: SimTarget, publication: Publication) -> Iterable[tuple[str, Shown]]:

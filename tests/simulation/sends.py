@@ -151,7 +151,8 @@ class Sends:
         since, state = manifests.history.get(name, [(0.0, GONE)])[-1]
         now = self._judge.world.now()
         gone = state == GONE and now - since > self._seconds() and manifests.was_whole(since, now)
-        known = life.began < since and gone
+        passed_on = manifests.asked_since(since, lambda form: not _unwanted(form, target.name, old), apart_from=name)
+        known = life.began < since and gone and not passed_on
         if known and not change.release and old.registration in manifests.orphans and not self._approved(old):
             self._judge.broken(1, f"{where} was deleted, though it was to stay")
 

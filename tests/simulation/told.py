@@ -46,6 +46,7 @@ class Told:
         self.known: dict[Who, Known] = {}
         self.listed: set[ServiceKey] = set()
         self.empty: set[ServiceKey] = set()  # listed without instances
+        self.removed: set[ServiceKey] = set()  # listed, and then gone by a fact
         self._back: dict[ServiceKey, float] = {}  # when it was listed again, of which nothing was left
         self.complete: float | None = None  # since when there was a complete view
         self.frozen: float | None = None  # since when its manifest says so
@@ -154,6 +155,7 @@ class Told:
                 known.said = now
             known.last, known.gone, known.believed, known.absent = instance, False, False, None
         self.listed.add(service.key)
+        self.removed.discard(service.key)
         (self.empty.discard if service.instances else self.empty.add)(service.key)
         return {who for who, known in self.known.items() if who[0] == service.key and who not in listed}
 
@@ -175,6 +177,8 @@ class Told:
         """Take a fact."""
         if self._former is not None:
             self._former.remove(key)
+        if key in self.listed:
+            self.removed.add(key)
         self.listed.discard(key)
         self._fact_gone([who for who in self.known if who[0] == key])
 
@@ -215,7 +219,7 @@ class Told:
     def recalled(self, records: Iterable[Who]) -> None:
         """Take what records name, as the engine has just found them: where no view has it, it is absent as of now."""
         ghosts = {who for who in records if self.known.setdefault(who, Known()).last is None}
-        self._fact_gone(who for who in ghosts if who[0] in self.empty & self.listed)
+        self._fact_gone(who for who in ghosts if who[0] in (self.empty & self.listed) | self.removed)
         ghosts = {who for who in ghosts if not self.known[who].gone and not self.known[who].believed}
         doubted = {who for who, known in self.known.items() if known.absent and not known.gone and not known.believed}
         if self.complete is not None:
