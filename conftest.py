@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["testbed.pytest_plugin"]
+pytest_plugins = ["testbed.pytest_plugin", "tests.lanes"]
 
 # Whole processes, again and again: `make test-fast` leaves them to `make test`.
 SLOW = (

@@ -25,9 +25,12 @@ print(*(json.loads(path.read_text()) if path.exists() else []), sep="\n")' | gre
 
 failed=0
 sh tools/check.sh || failed=1
-echo "test: running the tests, on every core; what is skipped is listed with its reason at the end"
+# Half of the tests wait for servers most of their time: two more workers than processors keep these busy. How the work
+# is divided: tests/lanes.py.
+workers=$(.venv/bin/python -c 'import os; print((os.cpu_count() or 1) + 2)')
+echo "test: running the tests, $workers at a time; what is skipped is listed with its reason at the end"
 rm -f .pytest_cache/v/cache/lastfailed
-if ! .venv/bin/pytest -n auto -rs "$@"; then
+if ! .venv/bin/pytest -n "$workers" --dist loadfile -rs "$@"; then
     again=$(failures)
     if [ -n "$again" ] && [ "$(echo "$again" | wc -l)" -le 3 ]; then
         echo "test: a busy machine can be too slow for real servers: these run once more, one at a time"
