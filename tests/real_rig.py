@@ -35,7 +35,7 @@ from waypost.plugins import Plugins
 from waypost.settings import Metadata, ServiceRegistration, ServiceSink, SinkSpec
 from waypost.testing.context import TestContext
 
-SECONDS = 30.0  # how long a condition is waited for, on a machine that is busy with other things too
+SECONDS = 60.0  # how long a condition is waited for, on a machine that is busy with other things too
 EVERY = 0.02
 ENVIRONMENT = "test"
 

@@ -20,6 +20,7 @@ from typing import Any
 import yaml
 
 from testbed.servers import Kubernetes
+from tests.real_rig import until
 from waypost.adapter import AdapterType
 from waypost.engine.engine import Engine
 from waypost.kit.clock import LoopClock
@@ -31,25 +32,14 @@ from waypost.settings import Settings
 from waypost.settings.schema import NAMES
 from waypost.testing.memory import MemoryConfig, MemorySink, MemorySource, SharedTarget
 
-SECONDS = 60.0  # how long a condition is waited for, on a machine that is busy with other things too
+__all__ = ["Cluster", "Operator", "always", "install", "until"]
+
 EVERY = 0.05
 GROUP = "/apis/waypost.dev/v1alpha1"
 CRDS = Path(__file__).parents[2] / "crds"
 
 _numbers = itertools.count(1)
 _prepared: set[str] = set()
-
-
-async def until(condition: Callable[[], Any], what: str, seconds: float = SECONDS) -> Any:
-    """Return what the condition gives, once it is true; fails after so many seconds, saying what was waited for."""
-    deadline = asyncio.get_running_loop().time() + seconds
-    while True:
-        found = condition()
-        got = await found if inspect.isawaitable(found) else found
-        if got:
-            return got
-        assert asyncio.get_running_loop().time() < deadline, f"not within {seconds:g} s: {what}"
-        await asyncio.sleep(EVERY)
 
 
 async def always(condition: Callable[[], Any], seconds: float, what: str) -> None:

@@ -10,9 +10,9 @@ import msgspec
 
 from waypost.adapter import AdapterType, Context, Elector, PermanentError, Sink
 from waypost.kit import dnsnames
-from waypost.kit.etcd.endpoint import endpoints
+from waypost.kit.etcd.endpoint import Endpoint, endpoints
 
-__all__ = ["ELECTOR", "SINK", "ElectorConfig", "EtcdConfig", "Tls"]
+__all__ = ["ELECTOR", "SINK", "ElectorConfig", "EtcdConfig", "Tls", "members_of"]
 
 CREDENTIALS = ("username", "password", "ca", "clientCert", "clientKey")
 
@@ -75,6 +75,17 @@ def _usable(prefix: str, urls: tuple[str, ...]) -> None:
         endpoints(urls)
     except PermanentError as error:
         raise ValueError(str(error)) from None
+
+
+def members_of(config: EtcdConfig | ElectorConfig, context: Context) -> tuple[Endpoint, ...]:
+    """Return the cluster's members; warns on the resource where a password would go to one of them as it is."""
+    members = endpoints(config.endpoints)
+    if any(member.is_plaintext_remote for member in members) and context.credentials.get("password") is not None:
+        context.warn(
+            "PlainTextPassword",
+            "the password travels unencrypted to another machine; use https://, or endpoints on loopback",
+        )
+    return members
 
 
 @asynccontextmanager

@@ -21,10 +21,9 @@ from waypost.adapter import AdapterError, Context, Fenced, Leader
 from waypost.kit.election import Election, Taken, Won
 from waypost.kit.etcd import wire
 from waypost.kit.etcd.client import Client
-from waypost.kit.etcd.endpoint import endpoints
 from waypost.kit.etcd.scan import scan
 from waypost.kit.etcd.watch import watch
-from waypost_adapters.etcd import ElectorConfig
+from waypost_adapters.etcd import ElectorConfig, members_of
 
 __all__ = ["EtcdElector"]
 
@@ -129,12 +128,7 @@ class EtcdElector(Election):
     @asynccontextmanager
     async def opened(cls, config: ElectorConfig, context: Context) -> AsyncIterator[EtcdElector]:
         """Make an elector with a client of its own; at the end what is held is given back."""
-        members = endpoints(config.endpoints)
-        if any(member.is_plaintext_remote for member in members) and context.credentials.get("password") is not None:
-            context.warn(
-                "PlainTextPassword",
-                "the password travels unencrypted to another machine; use https://, or endpoints on loopback",
-            )
+        members = members_of(config, context)
         quick = max(0.5, config.ttl_seconds / 5)  # several members can be asked before a lease runs out
         async with Client(
             members,

@@ -35,7 +35,7 @@ from waypost.kit.etcd.scan import scan
 from waypost.kit.etcd.watch import watch
 from waypost.kit.reach import place_of, tried
 from waypost.model import Publication, PublishedInstance
-from waypost_adapters.etcd import EtcdConfig
+from waypost_adapters.etcd import EtcdConfig, members_of
 from waypost_adapters.etcd.layout_json import JsonLayout, segment
 from waypost_adapters.etcd.layout_skydns import SkydnsLayout
 from waypost_adapters.etcd.own_writes import OwnWrites
@@ -79,12 +79,7 @@ class EtcdSink:
     @asynccontextmanager
     async def opened(cls, config: EtcdConfig, context: Context) -> AsyncIterator[EtcdSink]:
         """Make a sink with a client of its own, which is closed at the end."""
-        members = endpoints(config.endpoints)
-        if any(member.is_plaintext_remote for member in members) and context.credentials.get("password") is not None:
-            context.warn(
-                "PlainTextPassword",
-                "the password travels unencrypted to another machine; use https://, or endpoints on loopback",
-            )
+        members = members_of(config, context)
         async with Client(members, context.credentials, server_name=config.tls.server_name) as client:
             yield cls(config, context, client)
 

@@ -8,6 +8,7 @@ server refuses what the fence before would write. It reads stamps from a cache, 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection
+from functools import partial
 
 import msgspec
 
@@ -205,8 +206,8 @@ class Fencing:
         for name in namespaces or self._config.all_namespaces:
             if name in self._absent or await self._passes(name, NOBODY):
                 continue
-            await self._until(lambda name=name: self._passes(name, fence))  # type: ignore[misc]
-            await self._until(lambda name=name: self._refused(name, before))  # type: ignore[misc]
+            await self._until(partial(self._passes, name, fence))
+            await self._until(partial(self._refused, name, before))
 
     async def _until(self, seen: Callable[[], Awaitable[bool]]) -> None:
         clock = self._context.clock

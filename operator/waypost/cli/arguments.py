@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from waypost.cli.exits import LEGEND, USAGE
 
-__all__ = ["Parser", "Verbs", "add_asking", "add_manifests", "add_output", "seconds"]
+__all__ = ["Parser", "Verbs", "add_asking", "add_manifests", "add_output", "add_timeout"]
 
 Verbs = Any  # argparse names the type of `add_subparsers` with an underscore
 
@@ -36,6 +36,17 @@ def add_output(parser: argparse.ArgumentParser) -> None:
     """Let the output be chosen."""
     parser.add_argument(
         "-o", "--output", choices=("text", "json"), default="text", help="for people or for programs (default: text)"
+    )
+
+
+def add_timeout(parser: argparse.ArgumentParser, default: float, what: str, besides: str = "") -> None:
+    """Let be said how many seconds something may take."""
+    parser.add_argument(
+        "--timeout",
+        metavar="SECONDS",
+        type=_seconds,
+        default=default,
+        help=f"how long {what} may take (default: {default:g}{besides})",
     )
 
 
@@ -83,7 +94,7 @@ def add_asking(parser: argparse.ArgumentParser) -> None:
     add_output(parser)
 
 
-def seconds(text: str) -> float:
+def _seconds(text: str) -> float:
     """Read a number of seconds, for argparse."""
     try:
         number = float(text)

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from waypost.cli.arguments import Verbs, add_manifests, add_output, seconds
+from waypost.cli.arguments import Verbs, add_manifests, add_output, add_timeout
 from waypost.cli.exits import OK, USAGE, CommandError
 
 if TYPE_CHECKING:
@@ -47,9 +47,7 @@ def add(verbs: Verbs) -> None:
     )
     parser.add_argument("--source", metavar="NAME", help="one source of the manifests; else all of them")
     parser.add_argument("--instances", action="store_true", help="list the instances too")
-    parser.add_argument(
-        "--timeout", metavar="SECONDS", type=seconds, default=30.0, help="how long a source may take (default: 30)"
-    )
+    add_timeout(parser, 30.0, "a source")
     add_manifests(parser)
     add_output(parser)
     parser.set_defaults(verb=_discover)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from waypost.cli.arguments import Verbs, add_manifests, add_output, seconds
+from waypost.cli.arguments import Verbs, add_manifests, add_output, add_timeout
 from waypost.cli.exits import FAILED, OK, SOMETHING
 from waypost.cli.output import Colour
 
@@ -48,9 +48,7 @@ def add(verbs: Verbs) -> None:
         default=os.environ.get("WAYPOST_ADMIN", "127.0.0.1:7470"),
         help="where `run` will listen (default: $WAYPOST_ADMIN, else 127.0.0.1:7470)",
     )
-    parser.add_argument(
-        "--timeout", metavar="SECONDS", type=seconds, default=10.0, help="how long each step may take (default: 10)"
-    )
+    add_timeout(parser, 10.0, "each step")
     add_output(parser)
     parser.set_defaults(verb=_doctor)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from waypost.cli.arguments import Verbs, add_asking, seconds
+from waypost.cli.arguments import Verbs, add_asking, add_timeout
 from waypost.cli.exits import FAILED, OK, SOMETHING, CommandError
 
 if TYPE_CHECKING:
@@ -40,13 +40,7 @@ def add(verbs: Verbs) -> None:
         epilog=EPILOG,
     )
     parser.add_argument("--sink", metavar="SINK", default="", help="this sink only")
-    parser.add_argument(
-        "--timeout",
-        metavar="SECONDS",
-        type=seconds,
-        default=30.0,
-        help="how long sources and sinks may take (default: 30; 5 where all that is missing fails)",
-    )
+    add_timeout(parser, 30.0, "sources and sinks", "; 5 where all that is missing fails")
     add_asking(parser)
     parser.set_defaults(verb=_plan)
 

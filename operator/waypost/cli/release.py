@@ -7,7 +7,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from waypost.cli.arguments import Verbs, add_asking, seconds
+from waypost.cli.arguments import Verbs, add_asking, add_timeout
 from waypost.cli.exits import FAILED, OK, USAGE, CommandError
 from waypost.cli.leaving import add_options, leave
 
@@ -55,9 +55,7 @@ def add(verbs: Verbs) -> None:
     parser.add_argument("--all", action="store_true", dest="everything", help="everything in all sinks")
     parser.add_argument("--undo", action="store_true", help="ask for it again")
     parser.add_argument("--yes", action="store_true", help="do not ask")
-    parser.add_argument(
-        "--timeout", metavar="SECONDS", type=seconds, default=60.0, help="how long it may take (default: 60)"
-    )
+    add_timeout(parser, 60.0, "it")
     add_asking(parser)
     add_options(parser)
     parser.set_defaults(verb=_release)

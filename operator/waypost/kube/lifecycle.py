@@ -90,6 +90,7 @@ class Lifecycle:
             except IndexError:  # another thread was quicker
                 return
             try:
+                # a plain mapping serves kopf as well as the Body that its types ask for
                 context.copy().run(kopf.event, body, type=type_, reason=reason, message=message)  # type: ignore[arg-type]
             except (LookupError, RuntimeError) as error:  # its loop has just ended
                 self._context = None

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
+from testbed.outages import paused, refusing
 from testbed.proxy import Proxy
 from testbed.pytest_plugin import in_a_loop_of_its_own, need
 from testbed.servers import Consul
@@ -65,21 +66,11 @@ class ConsulBench(SinkConformance):
         shown = [service, *(each for each in checks if each["ServiceID"] == ident)]
         return None if service is None else json.dumps(shown).encode()
 
-    @asynccontextmanager
-    async def outage(self) -> AsyncIterator[None]:
-        await self.proxy.refuse()
-        try:
-            yield
-        finally:
-            await self.proxy.heal()
+    def outage(self) -> AbstractAsyncContextManager[None]:
+        return refusing(self.proxy)
 
-    @asynccontextmanager
-    async def stall(self) -> AsyncIterator[None]:
-        await self.server.pause()
-        try:
-            yield
-        finally:
-            await self.server.resume()
+    def stall(self) -> AbstractAsyncContextManager[None]:
+        return paused(self.server)
 
     async def lose_stamp(self) -> None:
         await self.server.call("DELETE", "/v1/kv/waypost/?recurse")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from testbed.outages import paused, stopped
 from testbed.servers import Bind, Knot, NameServer
 from waypost.testing.conformance_sink import SinkConformance
 
@@ -39,22 +40,11 @@ class OnServer(SinkConformance):
         texts, addresses = await self.server.ask(own, "TXT"), await self.server.ask(own, "A")
         return repr((texts, addresses)).encode() if texts or addresses else None
 
-    @asynccontextmanager
-    async def outage(self) -> AsyncIterator[None]:
-        await self.server.stop()
-        try:
-            yield
-        finally:
-            await self.server.start()
+    def outage(self) -> AbstractAsyncContextManager[None]:
+        return stopped(self.server)
 
-    @asynccontextmanager
-    async def stall(self) -> AsyncIterator[None]:
-        await self.server.pause()
-        try:
-            yield
-        finally:
-            await self.server.resume()
-            await self.server.ready()
+    def stall(self) -> AbstractAsyncContextManager[None]:
+        return paused(self.server)
 
     async def lose_stamp(self) -> None:
         names = {name for name, kind in await self.server.zone() if kind == "TXT" and name.endswith("_waypost")}

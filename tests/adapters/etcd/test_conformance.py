@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import pytest
 
+from testbed.outages import paused, stopped
 from testbed.pytest_plugin import in_a_loop_of_its_own
 from testbed.servers import Etcd
 from testbed.tls import Authority
@@ -39,22 +40,11 @@ class OnServer(SinkConformance):
         found = (await self.server.read(key)).get(key)
         return None if found is None else found.encode()
 
-    @asynccontextmanager
-    async def outage(self) -> AsyncIterator[None]:
-        await self.server.stop()
-        try:
-            yield
-        finally:
-            await self.server.start()
+    def outage(self) -> AbstractAsyncContextManager[None]:
+        return stopped(self.server)
 
-    @asynccontextmanager
-    async def stall(self) -> AsyncIterator[None]:
-        await self.server.pause()
-        try:
-            yield
-        finally:
-            await self.server.resume()
-            await self.server.ready()
+    def stall(self) -> AbstractAsyncContextManager[None]:
+        return paused(self.server)
 
     async def lose_stamp(self) -> None:
         await self.server.delete(f"{self.prefix}/.waypost/")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import pytest
 
+from testbed.outages import hanging, refusing
 from testbed.servers import Kubernetes
 from tests.adapters.kubernetes.sink_rig import ApartProxy, Room
+from waypost.adapter import Examined
 from waypost.testing.conformance_sink import SinkConformance
 from waypost.testing.sink_bench import SinkBench
 from waypost.testing.sink_fencing import FencingConformance
@@ -47,21 +49,11 @@ class OnCluster(SinkBench):
             found += [row for at, row in records.get("instances", {}).items() if at == label]
         return json.dumps(found).encode() if found else None
 
-    @asynccontextmanager
-    async def outage(self) -> AsyncIterator[None]:
-        await self.proxy.refuse()
-        try:
-            yield
-        finally:
-            await self.proxy.heal()
+    def outage(self) -> AbstractAsyncContextManager[None]:
+        return refusing(self.proxy)
 
-    @asynccontextmanager
-    async def stall(self) -> AsyncIterator[None]:
-        await self.proxy.hang()
-        try:
-            yield
-        finally:
-            await self.proxy.heal()
+    def stall(self) -> AbstractAsyncContextManager[None]:
+        return hanging(self.proxy)
 
     async def lose_stamp(self) -> None:
         for each in await self.room.all("configmaps"):
@@ -89,5 +81,6 @@ class TestUnderTheAdmissionPolicy(OnCluster, FencingConformance):
     async def test_the_api_server_itself_refuses_what_carries_another_fence(self) -> None:
         async with self.one() as ours:
             await ours.put(self.record(ours.sink))
-            (found,) = [each for each in await ours.sink.examine() if each.what == "fence"]  # type: ignore[attr-defined]
+            assert isinstance(ours.sink, Examined)
+            (found,) = [each for each in await ours.sink.examine() if each.what == "fence"]
             assert "compares epochs in each write" in found.message

@@ -179,7 +179,7 @@ async def test_a_continue_token_that_expired_begins_the_list_again(uncached: Kub
                 await compact(uncached)
             return body
 
-        api.request = compacted_after_the_first_page  # type: ignore[method-assign]
+        api.request = compacted_after_the_first_page  # type: ignore[method-assign]  # between two pages
         async with running(of(api, shelf, page=2), told):
             await told.until(lambda: told.all("replaced"))
     assert told.events[0] == ("replaced", ["b", "c", "d"], []), "the pages of two versions were not mixed"
@@ -240,7 +240,7 @@ async def test_an_error_within_the_stream_is_waited_out(shelf: Shelf) -> None:
                 await told.told("replaced", ["a"], [])
             version = informer.version
             await proxy.answer(200, line)
-            informer._went_back = _no  # type: ignore[method-assign]
+            informer._went_back = _no  # type: ignore[method-assign]  # the answer of 200 tells of no version
             async with running(informer, told):
                 await told.until(lambda: told.all("failing"))
                 error = told.all("failing")[0][1]
@@ -312,7 +312,7 @@ async def test_pages_of_large_objects_are_small(shelf: Shelf) -> None:
             sizes.append(len(body))
             return body
 
-        api.request = measured  # type: ignore[method-assign]
+        api.request = measured  # type: ignore[method-assign]  # what is read is counted
         told = Told()
         informer = Informer(api, shelf.resource, Config, page=500)
         informer._first = 2
