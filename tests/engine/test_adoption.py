@@ -7,7 +7,7 @@ import pytest
 
 from tests.rig import Rig, instance, registration, service, sink
 from waypost.engine.standing import standing
-from waypost.settings import unresolved
+from waypost.settings import not_adopted
 from waypost.testing import layout
 from waypost.testing.target import owner_of
 from waypost.testing.virtual import virtual_test
@@ -86,7 +86,7 @@ async def test_nothing_is_taken_over_unless_sink_and_entry_say_so(
         assert ours(rig) == []
         assert not engine.holds.holds
         assert any(problem.startswith("conflict") for problem in rig.problems())
-    missing = unresolved(rig.settings, rig.settings.registrations["default/web"])
+    missing = not_adopted(rig.settings, rig.settings.registrations["default/web"])
     assert [told in each for each in missing] == ([True] if told else [])
 
 

@@ -92,6 +92,86 @@ async def test_no_ready_instance_is_programmed_but_not_ready(tmp_path: Path) -> 
 
 
 @virtual_test
+async def test_a_service_that_is_not_there_is_named(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.memory["mem"].set(service("web", "a"))
+    rig.declare(registration("wbe"))
+    async with rig.running():
+        await rig.settle()
+        found = stands(rig, "default/wbe")
+        (ready,) = (each for each in found.conditions if each.type == "Ready")
+        assert (ready.status, ready.reason) == ("False", "NoReadyInstances")
+        assert ready.message == "sources entry `all`: source `mem` has no service `wbe`"
+        assert found.problems == (ready.message,)
+        rig.memory["mem"].set(service("web", "a"), service("wbe", "b"))
+        await rig.settle()
+        assert stands(rig, "default/wbe").problems == ()
+
+
+@virtual_test
+async def test_a_forgotten_namespace_is_named_where_the_own_one_has_the_service(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.memory["mem"].set(service("web", "a", namespace="default"))
+    rig.declare(registration("web"))
+    async with rig.running():
+        await rig.settle()
+        (problem,) = stands(rig).problems
+        assert "no service `web`; there is `default/web`: give `service.namespace`" in problem
+
+
+@virtual_test
+async def test_what_no_grant_lets_it_read_is_told_and_nothing_else_of_it(tmp_path: Path) -> None:
+    """Whether it is there or not, and how much of it, is not for whoever may not read it."""
+    rig = Rig(tmp_path)
+    rig.declare(source(grants=[{"namespaces": ["default"], "serviceNamespaces": ["default"]}]))
+    there = {"name": "all", "sourceRef": {"name": "mem"}, "service": {"namespace": "secret", "name": "db"}}
+    away = {**there, "service": {"namespace": "secret", "name": "none"}}
+    chosen = {"name": "all", "sourceRef": {"name": "mem"}, "selector": {"services": ["*"]}}
+    listed = {**chosen, "selector": {"services": ["*"], "namespaces": ["secret"]}}
+    cases = {"there": there, "away": away, "chosen": chosen, "listed": listed}
+    rig.memory["mem"].set(service("web", "a", namespace="default"), service("db", "b", "c", namespace="secret"))
+    rig.declare(*(registration(name, sources=[entry], names=[f"{{service}}-{name}"]) for name, entry in cases.items()))
+    async with rig.running():
+        await rig.settle()
+        stand = {name: stands(rig, f"default/{name}") for name in cases}
+        for name in ("there", "away", "listed"):
+            found = stand[name]
+            told = conditions(found)
+            assert told["ResolvedRefs"] == ("False", "RefNotPermitted")
+            assert told["Ready"] == ("False", "NotResolved")
+            assert "no grant of the source lets namespace `default` read services of `secret`" in found.problems[0]
+        assert stand["there"] == stand["away"]
+        assert stand["chosen"].problems == ()
+        assert (stand["chosen"].services, stand["chosen"].instances) == (1, 1)
+        assert conditions(stand["chosen"])["Ready"] == ("True", "Ready")
+        assert "secret" not in str(stand["chosen"])
+
+
+@virtual_test
+async def test_what_is_published_when_its_grant_is_taken_back_is_told_to_stay(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.memory["mem"].set(service("web", "a"))
+    rig.declare(registration("web"))
+    async with rig.running():
+        await rig.settle()
+        rig.declare(source(grants=[{"namespaces": ["other"]}]))
+        await rig.settle()
+        found = stands(rig)
+        assert (found.sinks[0].records, found.sinks[0].failed) == (1, 1)
+        assert conditions(found)["Programmed"][0] == "False"
+
+
+@virtual_test
+async def test_more_adoption_than_the_sink_lets_it_have_is_told_as_that(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.memory["mem"].set(service("web", "a"))
+    rig.declare(registration("web", entry={"adopt": "Identical"}))
+    async with rig.running():
+        await rig.settle()
+        assert conditions(stands(rig))["ResolvedRefs"] == ("False", "AdoptionNotPermitted")
+
+
+@virtual_test
 async def test_what_waits_for_a_person_is_held_and_not_programmed(tmp_path: Path) -> None:
     rig = Rig(tmp_path)
     names = [f"i{n}" for n in range(20)]
@@ -229,7 +309,10 @@ async def test_an_edit_that_cannot_be_read_leaves_the_former_version_in_force_an
         assert conditions(told)["Accepted"] == ("False", "Invalid")
         assert told.sinks[0].records == 1
         assert "m.yaml:7" in told.problems[0]
-        assert conditions(stands(rig, "default/new")) == {"Accepted": ("False", "Invalid")}
+        assert conditions(stands(rig, "default/new")) == {
+            "Accepted": ("False", "Invalid"),
+            "Ready": ("False", "NotAccepted"),
+        }
         assert status.manifests(engine).problem_count == 2
         assert standing(engine, "default/none", 0.0) is None
 

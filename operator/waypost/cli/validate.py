@@ -32,13 +32,13 @@ def add(verbs: Verbs) -> None:
 def _validate(options: argparse.Namespace) -> int:
     from waypost.cli.output import clean, lines, write_json
     from waypost.plugins import Plugins
-    from waypost.settings import read_once, unresolved
+    from waypost.settings import not_adopted, read_once, unresolved
 
     settings = read_once(options.files, Plugins())
     lost = [
         f"ServiceRegistration {key}: {what}"
         for key, r in settings.registrations.items()
-        for what in unresolved(settings, r)
+        for what in (*unresolved(settings, r), *not_adopted(settings, r))
     ]
     wrongs = len(settings.problems) + len(lost)
     counts = {

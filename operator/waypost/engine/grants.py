@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
-__all__ = ["may_publish", "may_read"]
+__all__ = ["may_publish", "may_read", "not_readable"]
 
 
 def may_read(grants: Iterable[Any] | None, registration_namespace: str, service_namespace: str) -> bool:
@@ -23,6 +23,12 @@ def may_read(grants: Iterable[Any] | None, registration_namespace: str, service_
         and (not grant.service_namespaces or _any(grant.service_namespaces, service_namespace, "/"))
         for grant in grants
     )
+
+
+def not_readable(registration_namespace: str, service_namespace: str) -> str:
+    """Say that registrations of a namespace may not read services of a namespace there."""
+    where = f"of `{service_namespace}`" if service_namespace else "without a namespace"
+    return f"no grant of the source lets namespace `{registration_namespace}` read services {where}"
 
 
 def may_publish(grants: Iterable[Any] | None, reserved: Iterable[str] | None, namespace: str, name: str) -> str | None:

@@ -145,7 +145,7 @@ def _refusal(compiled: Compiled, key: ServiceKey, names: Sequence[PublishedName]
     if near.environment not in far.accepts:
         return f"the sink accepts {', '.join(sorted(far.accepts))}, and the source's environment is {near.environment}"
     if not grants.may_read(near.grants, namespace, key.namespace):
-        return f"no grant of the source lets namespace `{namespace}` read services of `{key.namespace}`"
+        return grants.not_readable(namespace, key.namespace)
     for name in names:
         if reason := grants.may_publish(far.grants, far.reserved, namespace, name.name):
             return reason

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
+from waypost.engine import sought
 from waypost.model import PublicationKey, ServiceKey
-from waypost.settings import unresolved
 from waypost.settings.status import Condition, EntryStatus, RegistrationStatus, SourceStatus
 
 if TYPE_CHECKING:
@@ -35,24 +35,28 @@ def standing(engine: Engine, key: str, now: float) -> RegistrationStatus | None:
     if compiled is None:
         if not faults:
             return None
-        refused = Condition("Accepted", "False", "Invalid", _short(faults[0]))
-        return RegistrationStatus(conditions=(refused,), problems=tuple(map(_short, faults[:MOST_PROBLEMS])))
+        why = _short(faults[0])
+        refused = (Condition("Accepted", "False", "Invalid", why), Condition("Ready", "False", "NotAccepted", why))
+        return RegistrationStatus(conditions=refused, problems=tuple(map(_short, faults[:MOST_PROBLEMS])))
     registration = compiled.registration
-    missing = unresolved(engine.settings, registration) if engine.settings is not None else []
+    lacks = tuple(sought.lacks(engine, compiled))
     sources = _sources(engine, compiled, now)
     tally = _Problems()
     sinks = tuple(_entry(engine, compiled, entry, tally) for entry in compiled.entries)
     contended = sum(_contended(engine, compiled, entry, tally) for entry in compiled.entries)
     ready = sum(each.ready_instances for each in sources)
+    lost = list(sought.not_found(engine, compiled, {each.name for each in sources if each.services}))
+    idle = "" if ready else lost[0] if lost and not any(s.services for s in sources) else "no instance is ready"
+    problems = (*faults, *(text for _, text in lacks), *_panic(engine, key), *tally.texts(), *lost)
     return RegistrationStatus(
         observed_generation=registration.generation or 0,
-        conditions=tuple(_conditions(registration.generation or 0, faults, missing, sinks, ready, contended)),
+        conditions=tuple(_conditions(registration.generation or 0, faults, lacks, sinks, idle, contended)),
         services=sum(each.services for each in sources),
         instances=sum(each.instances for each in sources),
         ready_instances=ready,
         sources=sources,
         sinks=sinks,
-        problems=tuple(map(_short, [*faults, *missing, *_panic(engine, key), *tally.texts()][:MOST_PROBLEMS])),
+        problems=tuple(map(_short, problems[:MOST_PROBLEMS])),
     )
 
 
@@ -77,7 +81,12 @@ def _panic(engine: Engine, key: str) -> Iterable[str]:
 
 
 def _conditions(
-    generation: int, faults: list[str], missing: list[str], sinks: tuple[EntryStatus, ...], ready: int, contended: int
+    generation: int,
+    faults: list[str],
+    lacks: tuple[tuple[str, str], ...],
+    sinks: tuple[EntryStatus, ...],
+    idle: str,
+    contended: int,
 ) -> Iterable[Condition]:
     def condition(type_: str, no: str, message: str) -> Condition:
         status = "False" if no else "True"
@@ -88,13 +97,13 @@ def _conditions(
     yield condition(
         "Accepted", "Invalid" if faults else "", f"the former version is in force: {faults[0]}" if faults else ""
     )
-    yield condition("ResolvedRefs", "NotFound" if missing else "", missing[0] if missing else "")
+    yield condition("ResolvedRefs", *(lacks[0] if lacks else ("", "")))
     yield condition("Programmed", "Pending" if waiting else "", programmed)
-    if waiting or missing or faults:
-        no = "NotProgrammed" if waiting else "NotResolved" if missing else "NotAccepted"
-        yield condition("Ready", no, programmed or (missing or faults)[0])
+    if waiting or lacks or faults:
+        no = "NotProgrammed" if waiting else "NotResolved" if lacks else "NotAccepted"
+        yield condition("Ready", no, programmed or (lacks[0][1] if lacks else faults[0]))
     else:
-        yield condition("Ready", "" if ready else "NoReadyInstances", "" if ready else "no instance is ready")
+        yield condition("Ready", "NoReadyInstances" if idle else "", idle)
     if held := sum(sink.held for sink in sinks):
         yield Condition("Held", "True", "Held", f"{held} changes wait for a person", generation)
     conflicting = sum(sink.conflicting for sink in sinks)
@@ -112,13 +121,14 @@ def _sources(engine: Engine, compiled: Compiled, now: float) -> tuple[SourceStat
     shown: dict[str, dict[ServiceKey, tuple[str, Showing] | None]] = {rule.name: {} for rule in compiled.sources}
     for place in reconciler.places(compiled.key):
         showing = reconciler.showings[place]
-        shown.setdefault(showing.rule.name, {})[place[1].service] = (place[0], showing)
+        if sought.is_granted(showing):
+            shown.setdefault(showing.rule.name, {})[place[1].service] = (place[0], showing)
     found = []
     for rule in compiled.sources:
         view = reconciler.views.get(rule.source)
         services = shown[rule.name]
         if view is not None and not services and rule.exact is not None and rule.exact in view.services:
-            services[rule.exact] = None
+            services.update({rule.exact: None} if sought.may_read(engine, compiled, rule.exact) else {})
         instances = ready = 0
         for key, found_as in services.items():
             known = view.services.get(key) if view is not None else None
@@ -165,9 +175,7 @@ def _entry(engine: Engine, compiled: Compiled, entry: EntryRule, tally: _Problem
     target = engine.reconciler.targets.get(entry.sink)
     if target is None:
         return EntryStatus(entry.name, reason=f"there is no ServiceSink `{entry.sink}`")
-    keys = {
-        key for name, key in engine.reconciler.places(compiled.key) if name == target.name and key.entry == entry.name
-    }
+    keys = {key for key, _ in _shown(engine, compiled, entry)}
     keys.update(key for key in target.ledger.by_registration.get(compiled.key, ()) if key.entry == entry.name)
     records = pending = failed = held = conflicting = 0
     why = ""
@@ -192,18 +200,20 @@ def _entry(engine: Engine, compiled: Compiled, entry: EntryRule, tally: _Problem
     return EntryStatus(entry.name, records, pending, failed, held, conflicting, not reason, _short(reason))
 
 
+def _shown(engine: Engine, compiled: Compiled, entry: EntryRule) -> Iterable[tuple[PublicationKey, Showing]]:
+    """Yield what an entry publishes, without what its registration may not read."""
+    for place in engine.reconciler.places(compiled.key):
+        showing = engine.reconciler.showings[place]
+        if place[0] == entry.sink and place[1].entry == entry.name and sought.is_granted(showing):
+            yield place[1], showing
+
+
 def _contended(engine: Engine, compiled: Compiled, entry: EntryRule, tally: _Problems) -> int:
     """Return how many of an entry's names other registrations want and do not get, and tell of each."""
     target = engine.reconciler.targets.get(entry.sink)
     if target is None:
         return 0
-    places = [place for place in engine.reconciler.places(compiled.key) if place[0] == target.name]
-    names = {
-        name.name
-        for place in places
-        if place[1].entry == entry.name
-        for name in engine.reconciler.showings[place].publication.names
-    }
+    names = {name.name for _, showing in _shown(engine, compiled, entry) for name in showing.publication.names}
     count = 0
     for name in sorted(names):
         if others := target.names.contenders(compiled.key, name):

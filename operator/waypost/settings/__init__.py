@@ -1,6 +1,6 @@
 """What people ask for: the kinds as typed structs, the feed that reads them from files, the schema that makes crds/."""
 
-from waypost.settings.book import Feed, Problem, Settings, unresolved
+from waypost.settings.book import Feed, Problem, Settings, not_adopted, unresolved
 from waypost.settings.bounds import API_VERSION, Credential, Metadata, Ref
 from waypost.settings.decode import Decoded, Types, TypesOf, decode, resolve
 from waypost.settings.files import FileFeed, read_once
@@ -76,6 +76,7 @@ __all__ = [
     "Types",
     "TypesOf",
     "decode",
+    "not_adopted",
     "read_once",
     "resolve",
     "unresolved",

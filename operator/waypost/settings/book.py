@@ -10,7 +10,7 @@ import msgspec
 from waypost.settings.kinds import ServiceHold, ServiceSink, ServiceSource
 from waypost.settings.registration import ServiceRegistration
 
-__all__ = ["Feed", "Problem", "Settings", "unresolved"]
+__all__ = ["Feed", "Problem", "Settings", "not_adopted", "unresolved"]
 
 
 class Problem(msgspec.Struct, frozen=True, order=True):
@@ -55,21 +55,25 @@ class Settings(msgspec.Struct, frozen=True):
 
 
 def unresolved(settings: Settings, registration: ServiceRegistration) -> list[str]:
-    """Say which sources and sinks a registration names that are not declared, and what it asks for and cannot have."""
+    """Say which sources and sinks a registration names that are not declared."""
     spec = registration.spec
     named: list[tuple[str, str, str, str, Mapping[str, object]]] = [
         *(("sources", each.name, "ServiceSource", each.source_ref.name, settings.sources) for each in spec.sources),
         *(("sinks", each.name, "ServiceSink", each.sink_ref.name, settings.sinks) for each in spec.sinks),
     ]
-    missing = [
+    return [
         f"{word} entry `{entry}`: there is no {kind} `{name}`; declare it or correct the name"
         for word, entry, kind, name, declared in named
         if name not in declared
     ]
-    return missing + [
+
+
+def not_adopted(settings: Settings, registration: ServiceRegistration) -> list[str]:
+    """Say where a registration asks for more adoption than a sink lets it have."""
+    return [
         f"sinks entry `{each.name}`: `adopt: {each.adopt}` is more than the `adoption: Never` of ServiceSink "
         f"`{each.sink_ref.name}`: nothing is taken over"
-        for each in spec.sinks
+        for each in registration.spec.sinks
         if each.adopt != "Never" and (sink := settings.sinks.get(each.sink_ref.name)) and sink.spec.adoption == "Never"
     ]
 
