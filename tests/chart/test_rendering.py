@@ -133,6 +133,12 @@ def test_nothing_gives_rights_with_a_star_or_in_namespaces_that_were_not_named()
         ({"serviceMonitor": {"enabled": True}}, "admin/reads"),
         ({"image": {"digest": "latest"}}, "image/digest"),
         ({"kubernetes": {"sink": {"namespaces": ["a*"]}}}, "kubernetes/sink/namespaces"),
+        ({"kubernetes": {"source": {"namespaces": ["a", "a"]}}}, "kubernetes/source/namespaces"),
+        ({"admin": {"address": "everywhere"}}, "admin/address"),
+        ({"serviceAccount": {"name": "No_Name"}}, "serviceAccount/name"),
+        ({"state": {"sizeLimit": "lots"}}, "state/sizeLimit"),
+        ({"image": {"tag": "no tag"}}, "image/tag"),
+        ({"extraEnv": [{"value": "x"}]}, "extraEnv/0"),
         ({"serviceAccount": {"create": False}}, "serviceAccount.name is needed"),
     ],
 )
