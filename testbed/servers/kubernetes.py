@@ -37,14 +37,17 @@ SERVICE_CIDR = "10.96.0.0/16"
 
 
 class KubeApiServer(Server):
-    """The API server. `url` is where it serves, by TLS; `admin` a token of the group system:masters."""
+    """The API server. `url` is where it serves, by TLS; `admin` a token of the group system:masters.
+
+    `etcd_endpoint` is where it looks for its etcd when it starts: set it to a proxy's URL to place one in between.
+    """
 
     name: ClassVar[str] = "kube-apiserver"
 
     def __init__(self, directory: Path, etcd: Etcd, authority: Authority, flags: Sequence[str]) -> None:
         """Choose a port, make keys."""
         super().__init__(directory)
-        self.etcd = etcd
+        self.etcd_endpoint = etcd.endpoint
         self.authority = authority
         self.admin = secrets.token_hex(16)
         self.port = free_port()
@@ -67,7 +70,7 @@ class KubeApiServer(Server):
     def command(self) -> Sequence[str]:
         """The API server's flags."""
         flags = {
-            "etcd-servers": self.etcd.endpoint,
+            "etcd-servers": self.etcd_endpoint,
             "bind-address": "127.0.0.1",
             "advertise-address": "127.0.0.1",
             "secure-port": str(self.port),

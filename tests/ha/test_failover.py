@@ -98,6 +98,16 @@ async def elector_loses_everything(crew: Crew, told: Told) -> None:
     await crew.leader()  # one, and one only
 
 
+SCENES: list[Callable[[Crew, Told], Awaitable[None]]] = [
+    ends_in_order,
+    dies,
+    hangs_and_wakes_up,
+    is_cut_off,
+    elector_restarts,
+    elector_loses_everything,
+]
+
+
 async def _stands_by(crew: Crew, process: Waypost) -> None:
     async def standing() -> bool:
         said = (await process.status())["leadership"]
@@ -137,14 +147,6 @@ async def test_with_etcd_as_elector_another_leads_and_nothing_is_deregistered(
     elector = Etcd(tmp_path / "elector")
     targets = [EtcdTarget(tmp_path / "etcd"), ConsulTarget(tmp_path / "consul"), BindTarget(tmp_path / "bind")]
     tell = teller("etcd", record_property)
-    scenes: list[Callable[[Crew, Told], Awaitable[None]]] = [
-        ends_in_order,
-        dies,
-        hangs_and_wakes_up,
-        is_cut_off,
-        elector_restarts,
-        elector_loses_everything,
-    ]
     async with crew(
         tmp_path,
         targets,
@@ -154,7 +156,7 @@ async def test_with_etcd_as_elector_another_leads_and_nothing_is_deregistered(
         lambda url: {"endpoints": [url], "election": "ha", "ttlSeconds": TTL},
         TTL + 1.0,  # etcd looks twice a second for leases that ran out
     ) as made:
-        for scene in scenes:
+        for scene in SCENES:
             await scene(made, tell)
         await made.nothing_was_deregistered()
 
@@ -176,6 +178,6 @@ async def test_with_consul_as_elector_another_leads_and_nothing_is_deregistered(
         lambda url: {"address": url, "election": "ha", "ttlSeconds": TTL - 1},
         2.0 * (TTL - 1),  # Consul ends a session after twice its TTL
     ) as made:
-        for scene in (ends_in_order, hangs_and_wakes_up, elector_loses_everything):
+        for scene in SCENES:
             await scene(made, tell)
         await made.nothing_was_deregistered()

@@ -35,6 +35,7 @@ from waypost.testing.memory import MemoryConfig, MemorySink, MemorySource, Share
 __all__ = ["Cluster", "Operator", "always", "install", "until"]
 
 EVERY = 0.05
+REQUEST_SECONDS = 60.0  # of a machine that is busy with other things too
 GROUP = "/apis/waypost.dev/v1alpha1"
 CRDS = Path(__file__).parents[2] / "crds"
 
@@ -105,15 +106,16 @@ class Cluster:
         """Take every object of ours away, whatever its finalizers, and the Events about those without a namespace."""
         await self.kube.call("DELETE", "/api/v1/namespaces/default/events")
         for plural, _ in NAMES.values():
-            listed = await self.kube.call("GET", f"{GROUP}/{plural}")
-            for item in listed["items"]:
+            found = (await self.kube.call("GET", f"{GROUP}/{plural}"))["items"]
+            for namespace in {each["metadata"].get("namespace", "") for each in found}:
+                await self.kube.call("DELETE", self.path(plural, namespace=namespace), timeout=REQUEST_SECONDS)
+            for item in found:
                 meta = item["metadata"]
                 if meta.get("finalizers"):
-                    await self.patch(
-                        plural, meta["name"], {"metadata": {"finalizers": None}}, meta.get("namespace", "")
-                    )
-                with contextlib.suppress(ValueError):  # it is gone already
-                    await self.kube.call("DELETE", self.path(plural, meta["name"], meta.get("namespace", "")))
+                    with contextlib.suppress(ValueError):  # it is gone already
+                        await self.patch(
+                            plural, meta["name"], {"metadata": {"finalizers": None}}, meta.get("namespace", "")
+                        )
 
     # --- objects
 
@@ -164,12 +166,16 @@ class Cluster:
         whole = {"apiVersion": "waypost.dev/v1alpha1", **made}
         namespace = whole["metadata"].get("namespace", "")
         path = self.path(plural, whole["metadata"]["name"], namespace)
-        answer = await self.kube.api.call("GET", path)
-        if answer.status == 404:
-            await self.kube.call("POST", self.path(plural, namespace=namespace), whole)
-        else:
-            found = answer.expect(200).json()
-            await self.kube.call("PUT", path, {**found, "spec": whole["spec"]})
+        while True:
+            answer = await self.kube.api.call("GET", path, timeout=REQUEST_SECONDS)
+            if answer.status == 404:
+                await self.kube.call("POST", self.path(plural, namespace=namespace), whole)
+                return
+            found = {**answer.expect(200).json(), "spec": whole["spec"]}
+            put = await self.kube.api.call("PUT", path, found, timeout=REQUEST_SECONDS)
+            if put.status != 409:  # Waypost has written to it in between
+                put.expect(200)
+                return
 
     async def get(self, plural: str, name: str, namespace: str = "") -> dict[str, Any] | None:
         """Return an object, None where there is none."""

@@ -6,8 +6,6 @@ import asyncio
 from functools import partial
 from typing import Any
 
-import pytest
-
 from tests.kube.rig import Cluster, always, until
 from tests.rig import service
 from waypost.adapter import AdapterError
@@ -100,39 +98,4 @@ async def test_a_namespace_is_deleted_with_all_that_is_in_it(cluster: Cluster) -
             return (await cluster.kube.api.call("GET", f"/api/v1/namespaces/{cluster.shop}")).status == 404
 
         await until(gone, "the namespace is gone")
-        assert cluster.published() == []
-
-
-@pytest.mark.slow
-async def test_many_are_deleted_at_once(cluster: Cluster) -> None:
-    names = [f"web{number}" for number in range(100)]
-    cluster.services(*(service(name, f"{name}-1") for name in names))
-    await cluster.source()
-    await cluster.sink(safety={"maxRemovalPercent": 100})
-    limit = asyncio.Semaphore(8)
-
-    async def register(name: str) -> None:
-        async with limit:
-            path = cluster.path("serviceregistrations", namespace=cluster.shop)
-            await cluster.kube.call("POST", path, cluster.registration(name))
-
-    await asyncio.gather(*map(register, names))
-    async with cluster.operator():
-        await until(lambda: len(cluster.published()) == 100, "all are published")
-
-        async def listed() -> list[dict[str, Any]]:
-            found = await cluster.kube.call("GET", cluster.path("serviceregistrations", namespace=cluster.shop))
-            items: list[dict[str, Any]] = found["items"]
-            return items
-
-        async def finalized() -> bool:
-            return all(each["metadata"].get("finalizers") for each in await listed())
-
-        await until(finalized, "all have the finalizer")
-        await cluster.kube.call("DELETE", cluster.path("serviceregistrations", namespace=cluster.shop))
-
-        async def gone() -> bool:
-            return not await listed()
-
-        await until(gone, "all objects are gone")
         assert cluster.published() == []

@@ -3,41 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import json
+import sys
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from testbed.proxy import Proxy
-from testbed.servers import Kubernetes
+from testbed.servers import Etcd
 from tests.kube.rig import Cluster, always, install, until
+from tests.kube.stage import OnKubernetes, stage
 from tests.rig import service
 from waypost.kube.rights import EVERYWHERE
 from waypost.settings.schema import NAMES
 
+DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+
 pytestmark = pytest.mark.server("kube", "etcd")
-
-
-@pytest.fixture(scope="module")
-def own_server(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """An API server that these tests may stop and empty."""
-    from testbed.pytest_plugin import in_a_loop_of_its_own
-
-    server = Kubernetes(tmp_path_factory.mktemp("own"), controllers=False)
-    in_a_loop_of_its_own(server.start())
-    yield server
-    in_a_loop_of_its_own(server.stop())
-
-
-@pytest.fixture
-async def own(own_server: Kubernetes, tmp_path: Path) -> AsyncIterator[Cluster]:
-    made = Cluster(own_server, tmp_path)
-    await made.prepare()
-    yield made
-    await install(own_server)
-    await made.clear()
 
 
 async def _begin(cluster: Cluster, *names: str) -> None:
@@ -118,24 +101,57 @@ async def test_the_watches_are_cut_and_the_api_server_is_restarted(own: Cluster)
             await _published(own, 4)
 
 
+async def test_a_watch_that_cannot_be_resumed_finds_what_was_deleted_meanwhile(
+    own: Cluster, etcd: Etcd, tmp_path: Path
+) -> None:
+    token = await own.kube.token(own.home, "waypost")
+    async with Proxy(own.kube.url) as way, stage(own, etcd) as made:
+        config = own.kube.write_kubeconfig("expired", token, server=f"https://127.0.0.1:{way.port}")
+        async with OnKubernetes(tmp_path / "a", own, kubeconfig=config) as process:
+            await made.declare()
+            for name in ("web", "api", "old"):
+                await made.register(name, "ab")
+            await process.start()
+            await made.published((f"{name}/{each}" for name in ("web", "api", "old") for each in "ab"), process)
+            await process.until(partial(made.have_finalizers, "web", "api", "old"), "they have the finalizer")
+            first = await made.created()
+
+            await way.refuse()
+            path = own.path("serviceregistrations")
+            last = (await own.kube.call("GET", path))["metadata"]["resourceVersion"]
+            await own.delete("serviceregistrations", "old", own.shop)  # its finalizer keeps it, for it to be seen
+            await own.patch("serviceregistrations", "api", {"metadata": {"finalizers": None}}, own.shop)
+            await own.delete("serviceregistrations", "api", own.shop)  # and nobody tells of this one
+            await made.register("new", "a")
+            await made.register("web", "bc")
+            revision = (await own.kube.etcd.call("kv/range", {"key": "AA=="}))["header"]["revision"]
+            await own.kube.etcd.call("kv/compaction", {"revision": revision, "physical": True})
+            await own.kube.api.restart(kill=True, timeout=120)  # for it remembers what its etcd no longer has
+            await until(
+                partial(_refuses, own, f"{path}?watch=1&timeoutSeconds=1&resourceVersion={last}"), "it says 410"
+            )
+            await way.heal()
+
+            there = {"web/b", "web/c", "new/a", "api/a", "api/b"}
+            await made.published(there, process, "what was asked for meanwhile is so")
+            await process.until(partial(made.holds, "UnknownRegistration"), "what vanished is held")
+            (hold,) = await made.holds()
+            assert hold["status"]["removals"] == 2
+            assert await made.removed() == {"web/a", "old/a", "old/b"}
+            assert await made.lasted(first) == {"web/b", "api/a", "api/b"}
+
+
 async def test_a_deleted_crd_deletes_no_record_and_does_not_hang(own: Cluster) -> None:
     await _begin(own, "web", "api")
     async with own.operator() as operator:
         await _published(own, 4)
         await until(partial(_says, own, "Ready", "True"), "it says that it is ready")
         for kind in ("ServiceRegistration", "ServiceSink", "ServiceSource"):
-            await own.kube.call(
-                "DELETE", f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{NAMES[kind][0]}.waypost.dev"
-            )
-
-        async def gone() -> bool:
-            plural = NAMES["ServiceRegistration"][0]
-            path = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{plural}.waypost.dev"
-            return (await own.kube.api.call("GET", path)).status == 404
-
-        await until(gone, "the CRD is gone, though its objects had finalizers")
+            await own.kube.call("DELETE", f"{DEFINITIONS}/{NAMES[kind][0]}.waypost.dev")
+        await until(partial(_without_crd, own), "the CRD is gone, though its objects had finalizers")
         await always(lambda: len(own.published()) == 4, 2.0, "the records stay")
         assert set(operator.settings[-1].registrations) == {f"{own.shop}/web", f"{own.shop}/api"}
+        assert "no longer: 0" in await _let_go(own)  # who uninstalls it now need not wait
         own.services(service("web", "web-1", "web-2", "web-3"), service("api", "api-1", "api-2"))
         await _published(own, 5)  # what stays in force follows its source
         await install(own.kube)
@@ -150,6 +166,57 @@ async def test_a_deleted_crd_deletes_no_record_and_does_not_hang(own: Cluster) -
         assert hold.cause == "UnknownRegistration"
         assert hold.removals == 2
         assert len(own.published()) == 5
+
+
+async def test_a_crd_that_waits_for_an_operator_that_is_gone_is_let_go(own: Cluster) -> None:
+    await _begin(own, "web", "api")
+    async with own.operator():
+        await _published(own, 4)
+        await until(partial(_all, own, "finalizers"), "they have the finalizer")
+    await own.kube.call("DELETE", f"{DEFINITIONS}/{NAMES['ServiceRegistration'][0]}.waypost.dev")
+    await until(partial(_all, own, "deletionTimestamp"), "their deletion waits")
+    assert "no longer: 2" in await _let_go(own)
+    await until(partial(_without_crd, own), "the CRD is gone")
+    assert len(own.published()) == 4
+    await install(own.kube)
+    await own.register("web")
+    async with own.operator() as second:
+        await until(lambda: second.engine.holds.holds, "what is not applied again waits for a person")
+        assert len(own.published()) == 4
+
+
+async def _refuses(own: Cluster, watch: str) -> bool:
+    answer = await own.kube.api.call("GET", watch)
+    if answer.status != 200:
+        assert answer.status in {410, 429}, answer  # 429: it has only just begun
+        return answer.status == 410
+    told = json.loads(answer.body.splitlines()[0])  # the first event
+    assert told["object"].get("code") == 410, told
+    return True
+
+
+async def _all(own: Cluster, field: str) -> bool:
+    """Say whether all registrations have this in their metadata."""
+    found = await own.kube.call("GET", own.path("serviceregistrations"))
+    return all(each["metadata"].get(field) for each in found["items"])
+
+
+async def _without_crd(own: Cluster) -> bool:
+    path = f"{DEFINITIONS}/{NAMES['ServiceRegistration'][0]}.waypost.dev"
+    return (await own.kube.api.call("GET", path)).status == 404
+
+
+async def _let_go(own: Cluster) -> str:
+    """Do what the chart does before it is uninstalled."""
+    command = ("release", "--finalizers", "--yes", "--kubernetes", "--kubeconfig", str(own.kubeconfig))
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "waypost", *command, "--namespace", own.home),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    said = (await process.communicate())[0].decode()
+    assert process.returncode == 0, said
+    return said
 
 
 async def test_an_api_server_that_lost_its_data_deletes_no_record(own: Cluster) -> None:

@@ -1,4 +1,4 @@
-"""Two processes on one cluster, of which one leads by the Lease: what becomes of the records when it ends or hangs.
+"""Two processes on one cluster, one leads by the Lease: what becomes of the records when it ends, hangs or is cut off.
 
 The proof is etcd's own: a key's `create_revision` says that it was never deleted in between.
 """
@@ -15,38 +15,40 @@ from typing import Any
 
 import pytest
 
+from testbed.proxy import Proxy
 from testbed.servers import Etcd
-from tests.kube.rig import Cluster, until
-from tests.real.process import Waypost
+from tests.kube.rig import Cluster, always, until
+from tests.kube.stage import OnKubernetes
 
 SECONDS = 3
 LATE_SECONDS = 30.0  # of a busy machine; what is measured is printed
 PORTS = [{"name": "http", "number": 80}]
 
 
-class OnKubernetes(Waypost):
-    """`waypost run --kubernetes`."""
-
-    def __init__(self, folder: Path, cluster: Cluster) -> None:
-        super().__init__(folder)
-        self._cluster = cluster
-
-    def asked_for(self) -> list[str]:
-        return [
-            *("--kubernetes", "--kubeconfig", str(self._cluster.kubeconfig), "--namespace", self._cluster.home),
-            *("--lease-seconds", str(SECONDS)),
-        ]
-
-
 class Pair:
     """Two processes, an etcd that they publish to, and a registration that grows."""
 
-    def __init__(self, cluster: Cluster, etcd: Etcd, folder: Path) -> None:
+    def __init__(self, cluster: Cluster, etcd: Etcd, folder: Path, token: str) -> None:
         self.cluster = cluster
+        self.ways = [Proxy(cluster.kube.url) for _ in "ab"]  # of each to the API server
         self.etcd = etcd
         self.prefix = f"/waypost/{cluster.home}"
-        self.processes = [OnKubernetes(folder / name, cluster) for name in "ab"]
+        self.processes = [
+            OnKubernetes(
+                folder / name,
+                cluster,
+                kubeconfig=cluster.kube.write_kubeconfig(
+                    f"{cluster.home}-{name}", token, server=f"https://127.0.0.1:{way.port}"
+                ),
+                lease=SECONDS,
+            )
+            for name, way in zip("ab", self.ways, strict=True)
+        ]
         self.instances: list[str] = []
+
+    def way(self, process: OnKubernetes) -> Proxy:
+        """Return a process's way to the API server."""
+        return self.ways[self.processes.index(process)]
 
     async def declare(self) -> None:
         await self.cluster.source("machines", type="static")
@@ -75,30 +77,23 @@ class Pair:
         told = [each.told()[-1500:] for each in self.processes if each.log.exists()]
         await until(there, f"{self.instances} are published; {told}")
 
-    async def leads(self, process: Waypost) -> int:
-        try:
-            async with asyncio.timeout(2):
-                return int((await process.status())["leadership"]["term"] or 0)
-        except (OSError, ValueError, KeyError):
-            return 0
-
-    async def leader(self) -> tuple[Waypost, Waypost]:
-        async def led() -> list[Waypost]:
-            return [each for each in self.processes if each.alive and await self.leads(each)]
+    async def leader(self) -> tuple[OnKubernetes, OnKubernetes]:
+        async def led() -> list[OnKubernetes]:
+            return [each for each in self.processes if each.alive and await each.leads()]
 
         (found,) = await until(led, "one leads")
         return found, next(each for each in self.processes if each is not found)
 
-    async def failover(self, strike: Callable[[Waypost], Awaitable[None]]) -> tuple[Waypost, float]:
+    async def failover(self, strike: Callable[[OnKubernetes], Awaitable[None]]) -> tuple[OnKubernetes, float]:
         """Strike the leader; return it, and the seconds until what was declared then is published."""
         former, other = await self.leader()
-        term = await self.leads(former)
+        term = await former.leads()
         began = time.monotonic()
         await strike(former)
         await self.one_more()
 
         async def taken() -> bool:
-            return await self.leads(other) > term
+            return await other.leads() > term
 
         await other.until(taken, "the standby leads", SECONDS + LATE_SECONDS)
         await self.published()
@@ -114,9 +109,11 @@ async def test_another_leads_and_nothing_is_deregistered(
         record_property("failover", line)
         print(line)
 
-    pair = Pair(cluster, etcd, tmp_path)
+    pair = Pair(cluster, etcd, tmp_path, await cluster.kube.token(cluster.home, "waypost"))
     await pair.declare()
     async with AsyncExitStack() as stack:
+        for way in pair.ways:
+            await stack.enter_async_context(way)
         for each in pair.processes:
             await stack.enter_async_context(each)
             await each.start()
@@ -130,7 +127,11 @@ async def test_another_leads_and_nothing_is_deregistered(
         told(f"Lease  kill -9 {took:26.2f} s; the lease allows it after at most {SECONDS} s")
         await former.start()
 
-        async def pause(leader: Waypost) -> None:
+        former, took = await pair.failover(lambda leader: pair.way(leader).hang())
+        told(f"Lease  cut off {took:26.2f} s; the lease allows it after at most {SECONDS} s")
+        await _waits_for_its_turn(pair, former)
+
+        async def pause(leader: OnKubernetes) -> None:
             leader.pause()
 
         former, took = await pair.failover(pause)
@@ -140,7 +141,26 @@ async def test_another_leads_and_nothing_is_deregistered(
         assert {key: now[key] for key in first} == first, "a record was deleted in between"
 
 
-async def _is_quiet(pair: Pair, former: Waypost) -> None:
+async def _waits_for_its_turn(pair: Pair, former: OnKubernetes) -> None:
+    """Leave the one that is cut off alone with its target: what is lost there it puts back once it leads again."""
+    other = next(each for each in pair.processes if each is not former)
+    await other.kill9()
+    assert not await former.leads()
+    before = await pair.records()
+    lost = max(before, key=lambda key: before[key])
+    await pair.etcd.delete(lost)
+    await always(lambda: _lacks(pair, lost), SECONDS + 2.0, "it does not write")
+    await pair.way(former).heal()
+    await pair.published()
+    assert await former.leads()
+    await other.start()
+
+
+async def _lacks(pair: Pair, key: str) -> bool:
+    return key not in await pair.records()
+
+
+async def _is_quiet(pair: Pair, former: OnKubernetes) -> None:
     """Wake the paused leader; see that it writes neither into the target nor a status."""
     await until(pair.cluster.ready, "the registration says that it is ready")
     await asyncio.sleep(2)
@@ -149,7 +169,7 @@ async def _is_quiet(pair: Pair, former: Waypost) -> None:
     await asyncio.sleep(SECONDS + 1)
     assert await pair.records() == records
     assert await _version(pair) == written
-    assert not await pair.leads(former)
+    assert not await former.leads()
 
 
 async def _version(pair: Pair) -> Any:

@@ -177,7 +177,7 @@ async def test_a_hold_is_decided_with_the_right_to_patch_it_and_no_other(
             return next((each["metadata"]["name"] for each in items if each.get("status", {}).get("pairs")), None)
 
         name = await until(held, "there is a hold")
-        assert name in await reader.well("holds")
+        assert f"undecided; kubectl waypost approve {name}" in await reader.well("holds")
         refused = await reader("approve", name)
         assert refused.returncode == 1
         assert "cannot patch resource" in refused.stderr

@@ -15,13 +15,18 @@ from waypost.adapter import AdapterError
 from waypost.settings.schema import NAMES
 
 
-async def _event(cluster: Cluster, reason: str, kind: str) -> dict[str, Any]:
-    """Return the Event with that reason about an object of that kind, once there is one, as kubectl shows it."""
+async def _event(cluster: Cluster, reason: str, kind: str, name: str = "") -> dict[str, Any]:
+    """Return the Event with that reason about an object of that kind, once there is one, as kubectl shows it.
+
+    `name`: about this object.
+    """
     namespace = cluster.shop if kind == "ServiceRegistration" else "default"
 
     async def found() -> dict[str, Any] | None:
         done = await asyncio.to_thread(cluster.kube.kubectl, "get", "events", "-n", namespace, "-o", "json")
-        about = [each for each in json.loads(done.stdout)["items"] if each["involvedObject"]["kind"] == kind]
+        items = json.loads(done.stdout)["items"]
+        about = [each for each in items if each["involvedObject"]["kind"] == kind]
+        about = [each for each in about if name in {"", each["involvedObject"]["name"]}]
         return next((each for each in about if each["reason"] == reason), None)
 
     event: dict[str, Any] = await until(found, f"there is an Event {reason} about a {kind}")
@@ -51,6 +56,22 @@ async def test_what_a_person_should_know_is_an_event(cluster: Cluster) -> None:
         late = await _event(cluster, "DeletionTimedOut", "ServiceRegistration")
         assert "still to be withdrawn" in late["message"]
         sink.down = None
+
+
+async def test_a_name_that_another_holds_is_an_event(cluster: Cluster) -> None:
+    cluster.services(service("web", "a"), service("api", "b"))
+    await cluster.source()
+    await cluster.sink()
+    await cluster.register("web")
+    async with cluster.operator():
+        await until(cluster.ready, "the first holds the name")
+        held = cluster.published()
+        await cluster.register("api", names=["web"])
+        for name, said in (("api", "held by others"), ("web", "wanted by others")):
+            event = await _event(cluster, "Conflicted", "ServiceRegistration", name)
+            assert event["type"] == "Warning"
+            assert said in event["message"]
+        assert cluster.published() == held
 
 
 async def test_a_decision_is_an_event(cluster: Cluster) -> None:

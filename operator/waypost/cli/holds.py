@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["add", "expires", "print_holds"]
 
+PROGRAM = "waypost"  # `kubectl waypost` says in the options that it is another
 HOLDS_EPILOG = """
 examples:
   waypost holds
@@ -80,7 +81,7 @@ def _holds(options: argparse.Namespace) -> int:
     if options.output == "json":
         write_json(found)
     else:
-        print_holds(found)
+        print_holds(found, getattr(options, "program", PROGRAM))
     return OK
 
 
@@ -94,12 +95,12 @@ def _decide(options: argparse.Namespace, *, decision: str) -> int:
     if options.output == "json":
         write_json(hold)
     else:
-        print_holds([hold])
+        print_holds([hold], getattr(options, "program", PROGRAM))
     return OK
 
 
-def print_holds(holds: Sequence[HoldReport]) -> None:
-    """Tell of holds, for people."""
+def print_holds(holds: Sequence[HoldReport], program: str = PROGRAM) -> None:
+    """Tell of holds, for people; `program` is what they decide them by."""
     from waypost.cli.output import clean, lines, paint
 
     colour = paint()
@@ -113,7 +114,7 @@ def print_holds(holds: Sequence[HoldReport]) -> None:
         lines(
             colour(hold.name, "bold"),
             f"  {hold.cause}: {counts} in sink {clean(hold.sink)}{clean(source)}",
-            f"  {_decision(hold)}",
+            f"  {_decision(hold, program)}",
             *(f"    {clean(text)}" for text in hold.sample),
         )
         rest = hold.removals + hold.changes - len(hold.sample)
@@ -121,8 +122,8 @@ def print_holds(holds: Sequence[HoldReport]) -> None:
             lines(f"    … and {rest} more")
 
 
-def _decision(hold: HoldReport) -> str:
+def _decision(hold: HoldReport, program: str) -> str:
     if not hold.decision or hold.decided_time is None:
-        return f"undecided; waypost approve {hold.name}  or  waypost reject {hold.name}"
+        return f"undecided; {program} approve {hold.name}  or  {program} reject {hold.name}"
     until = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(hold.decided_time + hold.expires_seconds))
     return f"{hold.decision} until {until}" + (f": {hold.reason}" if hold.reason else "")

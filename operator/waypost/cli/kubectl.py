@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main", "within"]
 
+PROGRAM = "kubectl waypost"
 EPILOG = """
 Everything is asked of the API server, with your own rights: to read the Lease and the pod, and `get` of pods/proxy.
 To approve or reject, `patch` of serviceholds. To pause, to resume, and to read where that needs the admin token (the
@@ -54,7 +55,7 @@ class _Parser(Parser):
 def parser() -> Parser:
     """Return the parser of the verbs."""
     made = _Parser(
-        prog="kubectl waypost",
+        prog=PROGRAM,
         description="Asks the Waypost that leads in a cluster, and decides on what waits for a person.",
         epilog=EPILOG,
     )
@@ -71,7 +72,7 @@ def parser() -> Parser:
         "--kubeconfig", metavar="FILE", type=Path, help="(default: the pod's service account, else as kubectl has it)"
     )
     made.add_argument("--context", metavar="NAME", help="the kubeconfig's context (default: its current one)")
-    made.set_defaults(found=_leader)
+    made.set_defaults(found=_leader, program=PROGRAM)
     verbs = made.add_subparsers(title="verbs", metavar="VERB", required=True, parser_class=_Parser)
     for verb in (status, explain, whois, changes, holds, pause):
         verb.add(verbs)

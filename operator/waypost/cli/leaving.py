@@ -56,7 +56,7 @@ async def _leave(options: argparse.Namespace, folder: Path) -> int:
     from waypost.engine.releases import Release, Releases
     from waypost.kit.clock import LoopClock
     from waypost.kit.kubernetes.api import connect
-    from waypost.kube.leaving import asked_for, stop, take_finalizers_off
+    from waypost.kube.leaving import asked_for, none_registered, stop, take_finalizers_off
     from waypost.kube.shell import home_namespace
     from waypost.plugins import Plugins
 
@@ -65,7 +65,10 @@ async def _leave(options: argparse.Namespace, folder: Path) -> int:
         async with connect(options.kubeconfig, options.context, clock=clock) as api:
             if options.deployment:
                 await stop(api, home, options.deployment, clock)
-            async with asked_for(api, plugins, home, clock) as asked:
+            if options.finalizers and await none_registered(api):
+                lines("registrations that wait for Waypost no longer: 0; their definition has gone already")
+                return OK
+            async with asked_for(api, plugins, home, clock, registrations_alone=options.finalizers) as asked:
                 if options.everything:
                     Releases(folder).change(Release("", "", ""), undo=False)
                     left = await until_released(

@@ -51,6 +51,10 @@ class Definitions:
         if found is not None and found.deletion_timestamp is None:
             self._uids[kind] = found.uid
 
+    async def absent(self, kind: str) -> bool:
+        """Say whether there is no CRD at all; one that waits for its objects to go is there. Raises AdapterError."""
+        return await self._get(kind) is None
+
     async def standing(self, kind: str) -> Standing:
         """Say whether the CRD, whose objects were listed, is there and stays. Raises AdapterError where nobody says."""
         found = await self._get(kind)

@@ -17,14 +17,14 @@ from waypost.kit.kubernetes.api import Api
 from waypost.kit.kubernetes.errors import ApiError
 from waypost.kit.kubernetes.resource import Resource
 from waypost.kube.book import Book
-from waypost.kube.crds import resource_of
+from waypost.kube.crds import Definitions, resource_of
 from waypost.kube.feed import ResourceFeed
 from waypost.kube.finalizers import FINALIZER
 from waypost.kube.objects import Item
 from waypost.kube.secrets import KubernetesCredentials, SecretStore
 from waypost.settings import Credential, ServiceRegistration, Settings, Types
 
-__all__ = ["Asked", "asked_for", "stop", "take_finalizers_off"]
+__all__ = ["Asked", "asked_for", "none_registered", "stop", "take_finalizers_off"]
 
 REQUEST_SECONDS = 15.0
 LOOK_SECONDS = 0.25
@@ -68,10 +68,13 @@ class Asked(msgspec.Struct, frozen=True):
 
 
 @asynccontextmanager
-async def asked_for(api: Api, types: Types, home: str, clock: Clock) -> AsyncIterator[Asked]:
+async def asked_for(
+    api: Api, types: Types, home: str, clock: Clock, *, registrations_alone: bool = False
+) -> AsyncIterator[Asked]:
     """Give what is asked for now; its Secrets and objects are followed while the block runs.
 
     Raises AdapterError where a kind, or the Secrets, cannot be read: nobody leaves by half of what is asked for.
+    `registrations_alone`: nothing else matters, for nobody is to write to a sink.
     """
     store, feed = SecretStore(api, home), ResourceFeed(api, types, home, clock)
     first: asyncio.Future[Settings] = asyncio.get_running_loop().create_future()
@@ -85,10 +88,11 @@ async def asked_for(api: Api, types: Types, home: str, clock: Clock) -> AsyncIte
         try:
             async with asyncio.timeout(READ_SECONDS):
                 settings = await first
-                await store.listed.wait()
+                if not registrations_alone:
+                    await store.listed.wait()
         except TimeoutError:
             raise AdapterError(f"what is asked for cannot be read: {_why(store, feed)}") from None
-        if feed.failures:
+        if ServiceRegistration.kind in feed.failures or (feed.failures and not registrations_alone):
             raise AdapterError(f"what is asked for cannot be read: {_why(store, feed)}")
         yield Asked(settings, lambda named: KubernetesCredentials(store, named), feed.book)
     finally:
@@ -99,6 +103,11 @@ async def asked_for(api: Api, types: Types, home: str, clock: Clock) -> AsyncIte
 
 def _why(store: SecretStore, feed: ResourceFeed) -> str:
     return "; ".join(filter(None, (*feed.failures.values(), store.failure))) or "it took too long"
+
+
+async def none_registered(api: Api) -> bool:
+    """Say whether there can be no registration, for their CRD has gone already. Raises AdapterError."""
+    return await Definitions(api).absent(ServiceRegistration.kind)
 
 
 async def take_finalizers_off(api: Api, book: Book, clock: Clock) -> int:
