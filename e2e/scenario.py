@@ -1,136 +1,139 @@
-"""Waypost as an operator: installed by its chart, it registers, fails over, is uninstalled and installed again."""
+"""Waypost as an operator, by its chart: it registers, fails over, is upgraded, uninstalled and installed again."""
 
-import asyncio
-from pathlib import Path
+import time
+from collections.abc import Awaitable, Callable
 
-from e2e.objects import SHOP, manifests, workload
-from e2e.steps import StepError, step, until
-from testbed.cache import program
-from testbed.command import run
-from testbed.servers import Etcd, KindCluster
+from e2e.objects import SHOP, manifests
+from e2e.records import Records, unharmed, unwritten
+from e2e.release import Release
+from e2e.stage import Stage
+from e2e.steps import StepError, say, step, until
 
-CHART = Path(__file__).parents[1] / "charts" / "waypost"
-IMAGE = "waypost:e2e"
-NAMESPACE = RELEASE = "waypost"
-PREFIX = "/waypost/prod/"
+REGISTRATION = f"{SHOP}/web"
 
 
 class Scenario:
-    """Waypost installed by its chart, tried, and uninstalled."""
+    """Waypost tried on a stage. Each step has one pod more to register than the one before, so that none is idle."""
 
-    def __init__(self, cluster: KindCluster, etcd: Etcd, endpoint: str) -> None:
-        self.cluster, self.etcd, self.endpoint = cluster, etcd, endpoint
+    def __init__(self, stage: Stage) -> None:
+        """Nothing is done yet."""
+        self.cluster, self.endpoint = stage.cluster, stage.endpoint
+        self.release = Release(stage.cluster)
+        self.records = Records(stage.etcd)
+        self.running = 2
 
     async def play(self) -> None:
         """All of it, in order."""
-        async with step("Waypost installed, its pods ready", 150):
-            await self.install()
-        async with step("what is to be registered runs", 90):
-            await self.cluster.apply(*workload(2, await self.waiting_image()))
-            await self.kubectl("rollout", "status", "deployment/web", f"--namespace={SHOP}", "--timeout=80s")
-        async with step("the first registration, Ready and in etcd", 60):
-            await self.cluster.apply(*manifests(self.endpoint))
-            await self.kubectl("wait", "--for=condition=Ready", "sreg/web", f"--namespace={SHOP}", "--timeout=50s")
-            first = await self.records(2)
-        async with step("the leader's pod deleted, another leads and nothing is deregistered", 90):
-            await self.lose_the_leader(first)
-        async with step("uninstalled: registrations and records are there still", 90):
+        async with step("Waypost installed, its pods ready", 180):
+            await self.release.install()
+        async with step("the first registration, Ready and in etcd", 120):
+            await self.register()
+        async with step("`kubectl waypost status` says so", 60):
+            await self.ask()
+        async with step("the leader's pod deleted: another leads, and nothing is deregistered", 200):
+            await self.lose_the_leader("pod deleted", self.release.delete)
+        async with step("the leader's process killed (kill -9): likewise", 200):
+            await self.lose_the_leader("kill -9", self.release.kill9)
+        async with step("upgraded with another value: no record is lost, and none written", 300):
+            await self.upgrade()
+        async with step("uninstalled: registrations and records are there still", 200):
             await self.uninstall()
-        before = await self.etcd.modified(PREFIX)
-        async with step("installed again", 150):
-            await self.install()
-        async with step("it goes on, and of the records that are right none is written", 90):
-            await self.go_on(before)
+        async with step("installed again: it goes on, and of the records that are right none is written", 300):
+            await self.install_again()
+        async with step("one pod fewer: its record alone is deregistered", 120):
+            await self.one_fewer()
 
-    async def install(self) -> None:
-        """By helm, which waits until the pods are ready."""
-        repository, _, tag = IMAGE.partition(":")
-        values = {"image.repository": repository, "image.tag": tag, "kubernetes.source.enabled": "true"}
-        given = [f"--set={key}={value}" for key, value in values.items()]
-        where = ["--create-namespace", "--wait", "--timeout=140s", *given]
-        await self.helm("install", RELEASE, str(CHART), *where, timeout=145)
+    async def register(self) -> None:
+        """Apply a source, a sink and a registration."""
+        await self.cluster.apply(*manifests(self.endpoint))
+        wait = ["wait", "--for=condition=Ready", "sreg/web", f"--namespace={SHOP}", "--timeout=100s"]
+        await self.cluster.kubectl(*wait, timeout=110)
+        await self.records.number(self.running)
 
-    async def lose_the_leader(self, first: dict[str, int]) -> None:
-        """Delete the pod that leads while the workload grows: the other one registers what came, and keeps the rest."""
-        before = await until("somebody leads", self.leader, bool)
-        await self.kubectl("delete", "pod", before, f"--namespace={NAMESPACE}", "--wait=false")
-        await self.kubectl("scale", "deployment/web", f"--namespace={SHOP}", "--replicas=3")
-        await until("another leads", self.leader, lambda pod: pod not in ("", before))
-        self.unharmed(first, await self.records(3))
-        await self.ready()
+    async def ask(self) -> None:
+        """The leader, asked through the API server, says what was found by other ways."""
+        print(await self.release.status(), end="", flush=True)
+        await until("the status is right", self.release.report, self._is_right)
+
+    def _is_right(self, report: object) -> bool:
+        assert isinstance(report, dict)
+        (registration,) = report["registrations"]
+        ready = {each["type"]: each["status"] for each in registration["status"]["conditions"]}.get("Ready")
+        (sink,) = report["sinks"]
+        return (registration["key"], ready, sink["records"]) == (REGISTRATION, "True", self.running)
+
+    async def lose_the_leader(self, how: str, strike: Callable[[str], Awaitable[None]]) -> None:
+        """Strike the pod that leads while the workload grows: another registers what came, and keeps the rest."""
+        before = await self.records.created()
+        pod = await until("somebody leads", self.release.leader, bool)
+        holder = await self.release.holder()
+        began = time.monotonic()
+        await strike(pod)
+        await self.one_more()
+        await until("another leads", self.release.holder, lambda now: now not in ("", holder))
+        led = time.monotonic() - began
+        unharmed(before, await self.records.number(self.running))
+        took, gone = time.monotonic() - began, await self.records.deregistered()
+        say(f"failover, {how}: another led after {led:.1f} s, the new pod's record was there after {took:.1f} s")
+        self._none(gone)
+        await self.release.ready()
+
+    async def upgrade(self) -> None:
+        """By helm: the pods are replaced, whoever leads then goes on."""
+        made, written = await self.records.created(), await self.records.modified()
+        before = set(await self.release.pods())
+        await self.release.upgrade(log_level="debug")
+        await until("the former pods are gone", self.release.pods, lambda pods: not before & set(pods))
+        if "--log-level=debug" not in (arguments := await self.release.arguments()):
+            raise StepError(f"the value is not in force: {arguments}")
+        unwritten(written, await self.records.modified())
+        await self.one_more()
+        unharmed(made, await self.records.number(self.running))
+        unwritten(written, await self.records.modified())
+        self._none(await self.records.deregistered())
 
     async def uninstall(self) -> None:
         """By helm; the custom resources stay, and so does what is registered."""
-        before = await self.etcd.created(PREFIX)
-        await self.helm("uninstall", RELEASE, "--wait", "--timeout=80s", timeout=85)
-        await until("no pod of it is left", self.pods, lambda pods: not pods)
-        left = await self.kubectl("get", "sreg", f"--namespace={SHOP}", "--output=name")
+        before = await self.records.created()
+        await self.release.uninstall()
+        left = await self.cluster.kubectl("get", "sreg", f"--namespace={SHOP}", "--output=name")
         if left.split() != ["serviceregistration.waypost.dev/web"]:
             raise StepError(f"the registration is not there any more: {left!r}")
-        self.unharmed(before, await self.etcd.created(PREFIX), alone=True)
+        unharmed(before, await self.records.created(), alone=True)
+        self._none(await self.records.deregistered())
 
-    async def go_on(self, before: dict[str, int]) -> None:
-        """It finds its registration and its records as it left them: `before`, when each was written."""
-        await until("somebody leads", self.leader, bool)
-        await self.kubectl("scale", "deployment/web", f"--namespace={SHOP}", "--replicas=4")
-        await self.records(4)
-        after = await self.etcd.modified(PREFIX)
-        if changed := {key for key, revision in before.items() if after.get(key) != revision}:
-            raise StepError(f"records were written again though nothing had changed: {sorted(changed)}")
+    async def install_again(self) -> None:
+        """It finds its registration and its records as it left them."""
+        before = await self.records.modified()
+        await self.release.install()
+        await self.one_more()
+        await self.records.number(self.running)
+        unwritten(before, await self.records.modified())
+        self._none(await self.records.deregistered())
+
+    async def one_fewer(self) -> None:
+        """Take one away: so it is seen that etcd's log would have told of the others."""
+        before = await self.records.created()
+        await self._scale(self.running - 1)
+        after = await self.records.number(self.running)
+        if len(before.items() - after.items()) != 1 or (gone := await self.records.deregistered()) != 1:
+            raise StepError(f"of {sorted(before)} one was to go; there are {sorted(after)}")
+        say(f"deregistered in all, by etcd's own log: {gone}, the one that was taken away")
+
+    async def one_more(self) -> None:
+        """One more pod is to run."""
+        await self._scale(self.running + 1)
+
+    async def _scale(self, replicas: int) -> None:
+        self.running = replicas
+        await self.cluster.kubectl("scale", "deployment/web", f"--namespace={SHOP}", f"--replicas={replicas}")
 
     @staticmethod
-    def unharmed(before: dict[str, int], after: dict[str, int], *, alone: bool = False) -> None:
-        """Raise StepError when a record of before has gone, even if it is there again; `alone`: or another came."""
-        if lost := {key for key, revision in before.items() if after.get(key) != revision}:
-            raise StepError(f"deregistered, if only for a moment: {sorted(lost)}")
-        if alone and after.keys() != before.keys():
-            raise StepError(f"registered by nobody: {sorted(after.keys() - before.keys())}")
-
-    # --- what is seen
-
-    async def records(self, count: int) -> dict[str, int]:
-        """Wait for so many records in etcd; when each was made."""
-        return await until(f"{count} records", lambda: self.etcd.created(PREFIX), lambda keys: len(keys) == count)
-
-    async def leader(self) -> str:
-        """The pod that holds the Lease, as the Lease says; "" where nobody does."""
-        path = "--output=jsonpath={.spec.holderIdentity}"
-        holder = await self.kubectl("get", "lease", "waypost", f"--namespace={NAMESPACE}", "--ignore-not-found", path)
-        return next((pod for pod in await self.pods() if holder.startswith(f"{pod}-")), "")
-
-    async def pods(self) -> list[str]:
-        """Waypost's pods."""
-        path = "--output=jsonpath={.items[*].metadata.name}"
-        return (await self.kubectl("get", "pods", f"--namespace={NAMESPACE}", path)).split()
-
-    async def ready(self) -> None:
-        """All its pods are ready."""
-        wait = ["rollout", "status", "deployment/waypost", f"--namespace={NAMESPACE}", "--timeout=60s"]
-        await self.kubectl(*wait)
+    def _none(gone: int) -> None:
+        say(f"deregistered so far, by etcd's own log: {gone}")
+        if gone:
+            raise StepError(f"{gone} records were deregistered though all that was registered runs")
 
     async def explain(self) -> str:
-        """What a person would look at: what Waypost says, and what it says of the manifests."""
-        asked = (
-            ("logs", "--selector=app.kubernetes.io/name=waypost", f"--namespace={NAMESPACE}", "--prefix", "--tail=80"),
-            ("get", "servicesources,servicesinks,serviceregistrations", "--all-namespaces", "--output=yaml"),
-            ("describe", "pods", f"--namespace={NAMESPACE}"),
-        )
-        said = await asyncio.gather(
-            *(self.cluster.kubectl(*each, timeout=20) for each in asked), return_exceptions=True
-        )
-        return "\n".join(f"--- {' '.join(each)}\n{answer}" for each, answer in zip(asked, said, strict=True))
-
-    async def waiting_image(self) -> str:
-        """An image of the node's own that does nothing but wait."""
-        node = f"{self.cluster.name}-control-plane"
-        said = await self.cluster.docker("exec", node, "ctr", "--namespace=k8s.io", "images", "ls", "--quiet")
-        return next(name for name in said.split() if "/pause:" in name)
-
-    async def kubectl(self, *arguments: str) -> str:
-        """As admin."""
-        return await self.cluster.kubectl(*arguments)
-
-    async def helm(self, *arguments: str, timeout: float) -> str:
-        """As admin, in Waypost's namespace."""
-        command = [program("helm", "helm"), *arguments, f"--namespace={NAMESPACE}"]
-        return await run(command, env=self.cluster.environment(), timeout=timeout)
+        """What a person would look at."""
+        return await self.release.explain()

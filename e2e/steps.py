@@ -7,7 +7,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeVar
 
 T = TypeVar("T")
+NAME = "e2e-kind"
 LOOK_EVERY = 0.2  # seconds
+HEARTBEAT = 20  # seconds between two lines while a step goes on
 
 
 class StepError(Exception):
@@ -16,22 +18,47 @@ class StepError(Exception):
 
 def say(line: str) -> None:
     """A line of the scenario's own."""
-    print(f"e2e: {line}", flush=True)
+    print(f"{NAME}: {line}", flush=True)
 
 
 @contextlib.asynccontextmanager
 async def step(what: str, seconds: float) -> AsyncIterator[None]:
-    """One step, which may take so long: raises StepError when it takes longer. Says how long it took."""
+    """One step, which may take so long: raises StepError when it takes longer.
+
+    Says how long it took, and every 20 s that it goes on; an error gets a note of the step it came from.
+    """
     began = time.monotonic()
     say(f"{what} …")
+    beating = asyncio.create_task(_beat(what, seconds))
     try:
         async with asyncio.timeout(seconds):
             yield
     except TimeoutError:
         raise StepError(f"{what}: not done after {seconds:g} s") from None
     except ExceptionGroup as several:  # of a TaskGroup: the others were cut short by the first
-        raise several.exceptions[0] from None
+        first = several.exceptions[0]
+        first.add_note(what)
+        raise first from None
+    except Exception as error:
+        error.add_note(what)
+        raise
+    finally:
+        beating.cancel()
     say(f"{what}: {time.monotonic() - began:.1f} s")
+
+
+async def _beat(what: str, seconds: float) -> None:
+    began = time.monotonic()
+    while True:
+        await asyncio.sleep(HEARTBEAT)
+        say(f"{what} … for {time.monotonic() - began:.0f} s; it may take {seconds:g} s")
+
+
+def reason(error: BaseException) -> str:
+    """What went wrong, and in which step."""
+    said = str(error) or type(error).__name__
+    steps = [note for note in getattr(error, "__notes__", []) if not said.startswith(note)]
+    return f"{steps[0]}: {said}" if steps else said
 
 
 async def until(what: str, ask: Callable[[], Awaitable[T]], holds: Callable[[T], bool], *, seconds: float = 60) -> T:

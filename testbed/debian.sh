@@ -11,7 +11,7 @@ for part in "$@"; do
     swarm) wanted="$wanted docker.io iptables busybox-static iproute2 tini mount" ;;
     image) wanted="$wanted docker.io iptables busybox-static iproute2 tini mount mmdebstrap" ;;
     node) wanted="$wanted mmdebstrap containerd gcc libc6-dev zstd" ;; # its root, its images, the program "pause"
-    kind) wanted="$wanted docker.io iptables iproute2 tini mount" ;;
+    kind) wanted="$wanted docker.io iptables iproute2 nftables tini mount" ;; # nftables: possible.sh tries it
     zookeeper) wanted="$wanted libzookeeper-java default-jre-headless" ;;
     witness) wanted="$wanted bind9-dnsutils" ;;                           # dig
     bind) wanted="$wanted bind9" ;;

@@ -249,6 +249,7 @@ COMMANDS = {  # programs of the machine's own, and their Debian packages
     "mmdebstrap": "mmdebstrap",
     "mount": "mount",
     "named": "bind9",
+    "nft": "nftables",
     "nsenter": "util-linux",
     "openssl": "openssl",
     "tini": "tini",

@@ -11,6 +11,7 @@ from testbed.servers.swarm import SwarmNetwork, SwarmNode
 from testbed.web import Answer
 
 BASE = "waypost-testbed/python:1"
+SLOW = 600  # seconds of silence while an image is made, on a machine that is busy with other things
 
 
 class Docker(SwarmNode):
@@ -44,12 +45,12 @@ class Docker(SwarmNode):
         """Make an image of a tar of its root; `changes`: lines as of a Dockerfile, `ENTRYPOINT ["/bin/sh"]`."""
         repo, _, tag = image.partition(":")
         asked: dict[str, Query] = {"fromSrc": "-", "repo": repo, "tag": tag, "changes": list(changes)}
-        _unless_it_failed(await self.api.request("POST", "/images/create", root, timeout=240, **asked))
+        _unless_it_failed(await self.api.request("POST", "/images/create", root, timeout=SLOW, **asked))
 
     async def build(self, context: bytes, image: str, **arguments: str) -> None:
         """Build an image from a tar of a folder with a Dockerfile. Raises ValueError with what the engine said."""
         query = {"t": image, "networkmode": "none", "buildargs": json.dumps(arguments)}
-        _unless_it_failed(await self.api.request("POST", "/build", context, timeout=240, **query))
+        _unless_it_failed(await self.api.request("POST", "/build", context, timeout=SLOW, **query))
 
     async def create(self, image: str, *command: str, name: str, **host: Any) -> str:
         """Create a container and return its id; `host` is merged into its HostConfig, `User` into it itself."""

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Self
 
 from testbed.cache import cache, program
 from testbed.command import run
+from testbed.kind_machine import restore, settings
 from testbed.servers.docker import Docker
 
 PARTS = ("kind", "node", "kube", "docker", "dockerd", "iptables", "ip", "mount", "nsenter", "tini")
@@ -21,6 +22,7 @@ API_PORT = 6443
 RUNC = Path(__file__).parents[1] / "kind" / "runc.sh"
 CAP_SYS_RESOURCE = 24
 MEMORY_TO_SPARE = 10 << 30  # bytes; images and nodes take some 3 GiB, and are in memory where there is so much
+IN_MEMORY = Path("/run/data")  # the script node.sh mounts a tmpfs on /run
 
 
 class KindEngine(Docker):
@@ -28,20 +30,30 @@ class KindEngine(Docker):
 
     name: ClassVar[str] = "kind-engine"
 
+    def __init__(self, directory: Path) -> None:
+        """Nothing is started yet."""
+        super().__init__(directory)
+        self._settings: dict[str, str] = {}
+
     def prepare(self) -> None:
-        """Have the runtime's wrapper beside it, to be executed."""
+        """Have the runtime's wrapper beside it, to be executed; remember what the nodes will change of the machine."""
         super().prepare()
+        self._settings = self._settings or settings()
         wrapper = self.directory / "runc"
         wrapper.write_text(RUNC.read_text())
         wrapper.chmod(0o755)
 
     def _options(self) -> list[str]:
-        options = super()._options()
-        if _memory() >= MEMORY_TO_SPARE:  # node.sh mounts a tmpfs there
-            options = [each for each in options if not each.startswith("--data-root=")] + ["--data-root=/run/data"]
+        options = [each for each in super()._options() if not each.startswith("--data-root=")]
+        options.append(f"--data-root={images_in(self.data)}")
         if not _may_set_limits():
             options += [f"--add-runtime=own={self.directory / 'runc'}", "--default-runtime=own"]
         return options
+
+    async def stop(self, *, grace: float = 10) -> None:
+        """End it and all that it runs, and put back what the nodes changed of the machine."""
+        await super().stop(grace=grace)
+        restore(self._settings)
 
     async def provision(self) -> None:
         """Give it the nodes' image, and that of Waypost's base."""
@@ -50,6 +62,11 @@ class KindEngine(Docker):
 
 
 INIT = 'ENTRYPOINT ["/usr/local/bin/entrypoint", "/sbin/init"]'
+
+
+def images_in(disk: Path) -> Path:
+    """The folder where an engine keeps images and nodes: in memory where there is enough, else `disk`."""
+    return IN_MEMORY if _memory() >= MEMORY_TO_SPARE else disk
 
 
 def node_image() -> str:
@@ -67,6 +84,7 @@ class KindCluster:
         self.kubeconfig = self.directory / "kubeconfig"
         self.name = "waypost"
         self._workers = workers
+        self._seen = ""
 
     @property
     def outside(self) -> str:
@@ -101,7 +119,9 @@ class KindCluster:
             await self.engine.start(timeout=timeout)
         try:
             await self._create(timeout)
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, Exception):
+                self._seen = await self.explain()
             await self.engine.stop()
             raise
         return self
@@ -160,25 +180,30 @@ class KindCluster:
         await self.kubectl("apply", "--server-side", "-f", "-", stdin=listed)
 
     async def explain(self) -> str:
-        """What a person would look at when something is not as it should be: nodes, pods, events, kubelets."""
-        if not self.kubeconfig.exists():
-            return f"--- the engine\n{self.engine.log_tail()}"
-        asked: list[tuple[str, Sequence[str]]] = [
-            ("nodes and pods", (program("kube", "kubectl"), "get", "nodes,pods", "--all-namespaces", "--output=wide")),
-            (
-                "events",
-                (program("kube", "kubectl"), "get", "events", "--all-namespaces", "--field-selector=type!=Normal"),
-            ),
-            ("containers", ("docker", "ps", "--all")),
-            (
-                "kubelet",
-                ("docker", "exec", f"{self.name}-control-plane", "sh", "-c", "journalctl -n20 -ukubelet | cut -c1-300"),
-            ),
+        """What a person would look at when something is not as it should be: nodes, pods, events, kubelets, the engine.
+
+        Of a cluster that did not start, it is what was seen then.
+        """
+        if self._seen or not self.engine.running:
+            return self._seen or f"--- the engine\n{self.engine.log_tail()}"
+        kubectl, node = program("kube", "kubectl"), f"{self.name}-control-plane"
+        asked: list[Sequence[str]] = []
+        if self.kubeconfig.exists():
+            asked = [
+                (kubectl, "get", "nodes,pods", "--all-namespaces", "--output=wide"),
+                (kubectl, "get", "events", "--all-namespaces", "--field-selector=type!=Normal"),
+            ]
+        asked += [
+            ("docker", "ps", "--all"),
+            ("docker", "logs", "--tail=15", node),
+            ("docker", "exec", node, "sh", "-c", "journalctl -n20 -ukubelet | cut -c1-300"),
+            ("docker", "exec", node, "sh", "-c", "tail -n5 /var/log/pods/kube-system_*/*/*.log | cut -c1-300"),
         ]
         said = await asyncio.gather(
-            *(run(argv, env=self.environment(), timeout=20) for _, argv in asked), return_exceptions=True
+            *(run(argv, env=self.environment(), timeout=20) for argv in asked), return_exceptions=True
         )
-        return "\n".join(f"--- {what}\n{answer}" for (what, _), answer in zip(asked, said, strict=True))
+        told = [f"--- {' '.join(argv)}\n{answer}" for argv, answer in zip(asked, said, strict=True)]
+        return "\n".join((*told, f"--- the engine\n{self.engine.log_tail()}"))
 
 
 def _may_set_limits() -> bool:

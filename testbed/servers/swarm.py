@@ -177,7 +177,7 @@ class SwarmNode(Server):
 
     def _clear_cgroups(self) -> None:
         """Remove the groups that its containers were in: of all this makes, they alone outlive the processes."""
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 30  # of a busy machine; it takes a moment
         while left := _groups(self.cgroup):
             _remove(left)
             if time.monotonic() > deadline:

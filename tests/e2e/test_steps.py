@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from e2e import steps
-from e2e.scenario import Scenario
+from e2e.records import unharmed
 from e2e.steps import StepError, step, until
 
 
@@ -73,9 +73,9 @@ async def test_of_things_done_at_once_the_first_failure_is_told_and_the_others_e
 )
 def test_a_record_that_went_or_came_unasked_is_noticed(after: dict[str, int], told: str) -> None:
     with pytest.raises(StepError, match=told):
-        Scenario.unharmed({"a": 1, "b": 2}, after, alone=True)
+        unharmed({"a": 1, "b": 2}, after, alone=True)
 
 
 def test_records_that_stayed_are_well() -> None:
-    Scenario.unharmed({"a": 1}, {"a": 1, "b": 2})
-    Scenario.unharmed({"a": 1}, {"a": 1}, alone=True)
+    unharmed({"a": 1}, {"a": 1, "b": 2})
+    unharmed({"a": 1}, {"a": 1}, alone=True)
