@@ -17,17 +17,17 @@ from xdist.workermanage import WorkerController
 
 # Lane → the files and folders in it; the longest lane first. What is in none is handed out after them, by files.
 LANES: dict[str, tuple[str, ...]] = {
-    "matrix": ("tests/matrix/test_matrix.py",),
-    "Kubernetes": ("tests/chart/", "tests/kube/", "tests/settings/"),
-    "platforms": ("tests/matrix/test_idle.py", "tests/matrix/test_platforms.py"),
-    "Kubernetes' adapters": ("tests/adapters/kubernetes/", "tests/kit/kubernetes/"),
     "platforms' adapters": (
         "tests/adapters/mesos/",
         "tests/adapters/swarm/",
         "tests/real/test_everything.py",
         "tests/testbed/test_servers.py",
     ),
+    "Kubernetes": ("tests/chart/", "tests/kube/", "tests/settings/"),
+    "platforms": ("tests/matrix/test_idle.py", "tests/matrix/test_platforms.py"),
+    "matrix": ("tests/matrix/test_matrix.py",),
     "failover": ("tests/docs/", "tests/ha/"),
+    "Kubernetes' adapters": ("tests/adapters/kubernetes/", "tests/kit/kubernetes/"),
 }
 ONE_BY_ONE = ("tests/mutants/", "tests/simulation/", "tests/testing/")
 DEAR = {"kubernetes", "mesos", "swarm"}  # fixtures of which not every worker should make its own
