@@ -18,6 +18,11 @@ def test_wrong_options_are_told(waypost: Command) -> None:
     ):
         done = waypost.ask("run", "-f", str(waypost.manifests), *options)
         assert (done.returncode, told in done.stderr) == (64, True), done.stderr
+        done = waypost.ask("validate", "-f", str(waypost.manifests), *options)
+        assert (done.returncode, told in done.stdout) == (1, True), done.stdout
+    file.write_text(GOOD % 1)
+    done = waypost.ask("validate", "-f", str(waypost.manifests), "--elector", "etcd", "--elector-config", str(file))
+    assert done.returncode == 0, done.stdout
 
 
 def test_a_standby_writes_and_does_nothing_and_says_so(waypost: Command) -> None:

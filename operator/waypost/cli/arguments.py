@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from waypost.cli.exits import LEGEND, USAGE
 
-__all__ = ["Parser", "Verbs", "add_asking", "add_manifests", "add_output", "add_timeout"]
+__all__ = ["Parser", "Verbs", "add_asking", "add_elector", "add_manifests", "add_output", "add_timeout"]
 
 Verbs = Any  # argparse names the type of `add_subparsers` with an underscore
 
@@ -108,3 +108,15 @@ def _seconds(text: str) -> float:
 def _from_environment(name: str) -> Path | None:
     value = os.environ.get(name)
     return Path(value) if value else None
+
+
+def add_elector(parser: argparse.ArgumentParser) -> None:
+    """Add the options that name an elector."""
+    parser.add_argument(
+        "--elector",
+        metavar="TYPE",
+        help="several processes of one installation, of which one writes: how they find out which (consul, etcd, …)",
+    )
+    parser.add_argument(
+        "--elector-config", metavar="FILE", type=Path, help="the elector's `config` and `credentials`, as YAML"
+    )

@@ -18,9 +18,9 @@ from waypost.engine.context import AdapterContext, Declared, FileCredentials
 from waypost.kit.metrics import MetricsRegistry
 from waypost.kit.shared import Shared
 from waypost.plugins import BrokenPlugin, Plugins, UnknownType
-from waypost.settings.elector import read_elector
+from waypost.settings.elector import ElectorSettings, read_elector
 
-__all__ = ["Candidacy"]
+__all__ = ["Candidacy", "declared_elector"]
 
 log = logging.getLogger("waypost.elector")
 
@@ -48,22 +48,13 @@ class Candidacy:
         Raises CommandError that says what is wrong with them.
         """
         metrics = MetricsRegistry()
-        if options.elector is None:
-            if options.elector_config is not None:
-                raise CommandError("--elector-config is given without --elector TYPE", USAGE)
+        declared = declared_elector(options, plugins)
+        if declared is None:
             yield cls(None, metrics, None)
             return
         if options.kubernetes:
             raise CommandError("--elector is for manifests in files: on Kubernetes a Lease says who leads", USAGE)
-        if options.elector_config is None:
-            raise CommandError("--elector needs --elector-config FILE", USAGE)
-        try:
-            kind: Any = plugins.find("electors", options.elector)
-            settings = read_elector(options.elector_config, kind)
-        except (UnknownType, BrokenPlugin) as error:
-            raise CommandError(f"--elector: {error.args[0]}", USAGE) from None
-        except PermanentError as error:
-            raise CommandError(f"--elector-config: {error}", USAGE) from None
+        kind, settings = declared
         credentials = FileCredentials(settings.credentials)
         for missing in credentials.missing():
             log.warning("elector=%s credential_missing=%r", options.elector, missing)
@@ -87,6 +78,26 @@ class Candidacy:
             except PermanentError as error:
                 raise CommandError(f"--elector: {error}", FAILED) from None
             yield cls(elector, metrics, context)
+
+
+def declared_elector(options: argparse.Namespace, plugins: Plugins) -> tuple[Any, ElectorSettings] | None:
+    """Return the type and the settings that `--elector` and `--elector-config` name, None where there are none.
+
+    Raises CommandError that says what is wrong with them.
+    """
+    if options.elector is None:
+        if options.elector_config is not None:
+            raise CommandError("--elector-config is given without --elector TYPE", USAGE)
+        return None
+    if options.elector_config is None:
+        raise CommandError("--elector needs --elector-config FILE", USAGE)
+    try:
+        kind: Any = plugins.find("electors", options.elector)
+        return kind, read_elector(options.elector_config, kind)
+    except (UnknownType, BrokenPlugin) as error:
+        raise CommandError(f"--elector: {error.args[0]}", USAGE) from None
+    except PermanentError as error:
+        raise CommandError(f"--elector-config: {error}", USAGE) from None
 
 
 def _called() -> str:

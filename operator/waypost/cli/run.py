@@ -6,7 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-from waypost.cli.arguments import Verbs, add_manifests
+from waypost.cli.arguments import Verbs, add_elector, add_manifests
 from waypost.cli.exits import OK, USAGE, CommandError
 from waypost.cli.logs import FORMATS, LEVELS
 
@@ -55,14 +55,7 @@ def add(verbs: Verbs) -> None:
         default="auto",
         help="who may read metrics and status: auto (the default) is open on loopback, and with the token elsewhere",
     )
-    parser.add_argument(
-        "--elector",
-        metavar="TYPE",
-        help="several processes of one installation, of which one writes: how they find out which (consul, etcd, …)",
-    )
-    parser.add_argument(
-        "--elector-config", metavar="FILE", type=Path, help="the elector's `config` and `credentials`, as YAML"
-    )
+    add_elector(parser)
     parser.add_argument("--log-format", choices=FORMATS, default="text", help="(default: text)")
     parser.add_argument("--log-level", choices=LEVELS, default="info", help="(default: info)")
     parser.set_defaults(verb=_run)

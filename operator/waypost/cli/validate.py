@@ -1,11 +1,11 @@
-"""`waypost validate`: what is wrong with manifests, and where. Reads files, asks nobody."""
+"""`waypost validate`: what is wrong with manifests and an elector's file, and where. Reads files, asks nobody."""
 
 from __future__ import annotations
 
 import argparse
 
-from waypost.cli.arguments import Verbs, add_manifests, add_output
-from waypost.cli.exits import FAILED, OK
+from waypost.cli.arguments import Verbs, add_elector, add_manifests, add_output
+from waypost.cli.exits import FAILED, OK, CommandError
 
 __all__ = ["add"]
 
@@ -13,6 +13,7 @@ EPILOG = """
 examples:
   waypost validate -f manifests/
   waypost validate -f sources.yaml -f shop/ --output json
+  waypost validate -f manifests/ --elector etcd --elector-config elector.yaml
 """
 
 
@@ -21,25 +22,33 @@ def add(verbs: Verbs) -> None:
     parser = verbs.add_parser(
         "validate",
         help="what is wrong with manifests, with file and line",
-        description="Reads manifests and tells every problem as `file:line: field: message`. Asks no other system.",
+        description="Reads manifests, and an elector's file, and tells every problem as `file:line: field: message`. "
+        "Asks no other system.",
         epilog=EPILOG,
     )
     add_manifests(parser, required=True)
+    add_elector(parser)
     add_output(parser)
     parser.set_defaults(verb=_validate)
 
 
 def _validate(options: argparse.Namespace) -> int:
+    from waypost.cli.candidacy import declared_elector
     from waypost.cli.output import clean, lines, write_json
     from waypost.plugins import Plugins
     from waypost.settings import not_adopted, read_once, unresolved
 
-    settings = read_once(options.files, Plugins())
+    plugins = Plugins()
+    settings = read_once(options.files, plugins)
     lost = [
         f"ServiceRegistration {key}: {what}"
         for key, r in settings.registrations.items()
         for what in (*unresolved(settings, r), *not_adopted(settings, r))
     ]
+    try:
+        declared_elector(options, plugins)
+    except CommandError as error:
+        lost.append(str(error))
     wrongs = len(settings.problems) + len(lost)
     counts = {
         "sources": len(settings.sources),
