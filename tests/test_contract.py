@@ -11,6 +11,7 @@ from waypost import adapter
 from waypost.testing.memory import MemorySink, MemorySource, ScriptedElector
 
 NAMES = [
+    "APPLIED",
     "AdapterError",
     "AdapterType",
     "Change",
@@ -31,6 +32,7 @@ NAMES = [
     "Leader",
     "Limits",
     "Lost",
+    "Mark",
     "Metrics",
     "NoOptions",
     "NotClaimed",
