@@ -21,9 +21,10 @@ import yaml
 
 from testbed.servers import Kubernetes
 from tests.real_rig import until
-from waypost.adapter import AdapterType
+from waypost.adapter import AdapterError, AdapterType
 from waypost.engine.engine import Engine
 from waypost.kit.clock import LoopClock
+from waypost.kit.kubernetes.api import connect
 from waypost.kube.rights import AT_HOME, EVERYWHERE
 from waypost.kube.shell import Shell, shell
 from waypost.model import Service
@@ -106,16 +107,19 @@ class Cluster:
         """Take every object of ours away, whatever its finalizers, and the Events about those without a namespace."""
         await self.kube.call("DELETE", "/api/v1/namespaces/default/events")
         for plural, _ in NAMES.values():
-            found = (await self.kube.call("GET", f"{GROUP}/{plural}"))["items"]
-            for namespace in {each["metadata"].get("namespace", "") for each in found}:
-                await self.kube.call("DELETE", self.path(plural, namespace=namespace), timeout=REQUEST_SECONDS)
-            for item in found:
-                meta = item["metadata"]
-                if meta.get("finalizers"):
-                    with contextlib.suppress(ValueError):  # it is gone already
-                        await self.patch(
-                            plural, meta["name"], {"metadata": {"finalizers": None}}, meta.get("namespace", "")
+            found = (await self.kube.call("GET", f"{GROUP}/{plural}", timeout=REQUEST_SECONDS))["items"]
+            held = [each["metadata"] for each in found if each["metadata"].get("finalizers")]
+            async with connect(self.kube.kubeconfig) as api:
+                for meta in held:
+                    with contextlib.suppress(AdapterError):  # it is gone already
+                        await api.request(
+                            "PATCH",
+                            self.path(plural, meta["name"], meta.get("namespace", "")),
+                            body=b'{"metadata": {"finalizers": null}}',
+                            content_type="application/merge-patch+json",
                         )
+                for namespace in {each["metadata"].get("namespace", "") for each in found}:
+                    await api.request("DELETE", self.path(plural, namespace=namespace), seconds=REQUEST_SECONDS)
 
     # --- objects
 
