@@ -120,8 +120,8 @@ class KindCluster:
         try:
             await self._create(timeout)
         except BaseException as error:
-            if isinstance(error, Exception):
-                self._seen = await self.explain()
+            if isinstance(error, Exception):  # said first: with the engine ends what else is asked of it
+                self._seen = f"--- why\n{error}\n{await self.explain()}"
             await self.engine.stop()
             raise
         return self
