@@ -46,6 +46,11 @@ settings() { # kubelet writes these
 
 kernel_log() { : </dev/kmsg; } # kubelet watches it
 
+own_root() { # who enters a node would find himself outside it, in the root that this is a part of
+    mine=$(stat -c %d:%i /) && entered=$(nsenter --mount=/proc/self/ns/mnt stat -c %d:%i /) || return 1
+    [ "$mine" = "$entered" ] || { echo "this runs in a chroot" && return 1; }
+}
+
 if [ "${2:-}" = inside ]; then
     overlay() {
         mkdir -p "$1/lower" "$1/upper" "$1/work" "$1/merged" &&
@@ -97,6 +102,7 @@ try "root" root
 try "all capabilities" capabilities
 try "control groups that can be written" control_groups
 try "/dev/kmsg" kernel_log
+try "the root of its mount namespace" own_root
 if said=$(unshare -n -m -u -i -p -f --mount-proc --propagation private --kill-child=KILL true 2>&1); then
     unshare -n -m -u -i -p -f --mount-proc --propagation private --kill-child=KILL sh "$0" "$1" inside || status=1
 else
