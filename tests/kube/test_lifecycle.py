@@ -92,6 +92,10 @@ async def test_a_decision_is_an_event(cluster: Cluster) -> None:
         await cluster.patch(plural, hold["metadata"]["name"], body)
         event = await _event(cluster, "Approved", "ServiceHold")
         assert event["message"] == "CHG-1 they are switched off"
+        shown = await asyncio.to_thread(cluster.kube.kubectl, "describe", "servicehold", hold["metadata"]["name"])
+        (line,) = (line for line in shown.stdout.splitlines() if "CHG-1" in line and "Approved" in line)
+        assert line.split()[:2] == ["Normal", "Approved"]
+        assert "waypost" in line.split()
 
 
 async def test_the_probe_answers_and_fails_while_the_loop_stands_still(cluster: Cluster) -> None:

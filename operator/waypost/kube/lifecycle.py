@@ -1,5 +1,8 @@
 """kopf, for what it is good at: it gets in, says by a probe that the process lives, and posts Events.
 
+Events about what has no namespace are posted beside it: kopf says that such an object is in `default`, and
+`kubectl describe` then finds none of them.
+
 It runs in a thread with a loop of its own, because at its end it cancels every task of its loop. It never sees a
 source, a sink or an object of ours: all that it watches is the Leases of Waypost's own namespace, for a handler is
 where it lets Events be posted from. When it ends, whatever the reason, it is begun again; the engine does not notice.
@@ -21,6 +24,7 @@ import kopf
 from waypost.kit.kubernetes.access import Access
 from waypost.kit.kubernetes.api import Api
 from waypost.kube.objects import Item
+from waypost.kube.posting import COMPONENT, ClusterEvents
 from waypost.settings import API_VERSION
 
 __all__ = ["Lifecycle"]
@@ -61,6 +65,7 @@ class Lifecycle:
         self._context: contextvars.Context | None = None
         self._waiting: deque[tuple[Mapping[str, Any], str, str, str]] = deque(maxlen=MOST_WAITING)
         self._known: dict[tuple[str, str, str], float] = {}
+        self._of_cluster = ClusterEvents(api)
         self._stop = threading.Event()
         self._end: Callable[[], object] = lambda: None  # ends the kopf that runs now
 
@@ -77,6 +82,9 @@ class Lifecycle:
             self._known.clear()
         self._known[place] = now
         metadata = {"name": meta.name, "uid": meta.uid, **({"namespace": meta.namespace} if meta.namespace else {})}
+        if not meta.namespace:
+            self._of_cluster.post(kind, meta, type_, reason, message[:MOST_MESSAGE])
+            return
         body = {"apiVersion": API_VERSION, "kind": kind, "metadata": metadata}
         self._waiting.append((body, type_, reason, message[:MOST_MESSAGE]))
         self._flush()
@@ -105,7 +113,7 @@ class Lifecycle:
         thread = threading.Thread(target=self._thread, args=(loop,), name="waypost-kopf", daemon=True)
         thread.start()
         try:
-            await asyncio.Event().wait()
+            await self._of_cluster.run()
         finally:
             self._context = None
             self._stop.set()
@@ -134,6 +142,7 @@ class Lifecycle:
             return
         logging.getLogger("kopf").setLevel(logging.ERROR)
         settings = kopf.OperatorSettings()
+        settings.posting.reporting_component = COMPONENT
         settings.posting.loggers = False  # Events are posted by name, never made of log lines
         settings.networking.request_timeout = 15.0
         settings.scanning.disabled = True  # nothing of ours comes and goes: no rights on CRDs are needed

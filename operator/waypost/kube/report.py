@@ -94,6 +94,7 @@ def _object(
     missing = told.get("CredentialMissing", "")
     reason, message = ready
     reason = reason or ("NotAccepted" if faults else "NotResolved" if missing else "")
+    message = message or (faults[0] if faults else missing)
     conditions = (
         _condition("Accepted", "Invalid" if faults else "", faults[0] if faults else "", generation),
         _condition("ResolvedRefs", "NotFound" if missing else "", missing, generation),
