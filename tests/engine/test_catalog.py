@@ -51,6 +51,17 @@ TEN = [f"i{n}" for n in range(10)]
 # --- facts
 
 
+def test_what_a_fact_removed_before_the_first_view_is_looked_at_with_the_first_view() -> None:
+    told = Told()
+    told.view.put(web("a"))
+    told.view.remove(WEB)
+    assert told.view.absence(WEB, "a") is Absence.UNKNOWN  # its record stays as yet
+    told.marked()
+    told.take(service("api", "b"), touched=[WEB])
+    assert told.view.absence(WEB, "a") is Absence.FACT
+    assert ("web", None) in told.marked()
+
+
 def test_only_what_differs_is_marked_and_equal_objects_stay_the_same() -> None:
     told = Told()
     told.take(web("a", "b"))

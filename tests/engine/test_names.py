@@ -7,6 +7,8 @@ import msgspec
 import pytest
 
 from tests.rig import Rig, registration, service, sink, source
+from waypost.engine.names import Names
+from waypost.model import PublicationKey, ServiceKey
 from waypost.testing.virtual import virtual_test
 
 
@@ -205,3 +207,19 @@ async def test_a_name_given_on_and_asked_for_again_in_one_moment_has_one_holder_
         (record,) = rig.records().values()
         assert (record["ownership"]["waypost-registration"], record["metadata"]) == ("default/x", {"mark": "2"})
         assert rig.problems() == ["the name `web` is held by registration default/x"]
+
+
+def publication(name: str) -> PublicationKey:
+    return PublicationKey(f"default/{name}", "out", ServiceKey("mem", "", "web"))
+
+
+@pytest.mark.parametrize("unknown", [False, True])
+def test_what_is_left_by_who_wants_another_name_gives_its_holder_s_name_to_nobody(unknown: bool) -> None:
+    # `first` left a record under `web`; `holder` has the others and wants the name, or may (it cannot be known).
+    first, holder, newcomer = publication("first"), publication("holder"), publication("another")
+    names = Names(lambda _: (), keeps=lambda key, _: unknown and key == holder)
+    names.found(first, "web")
+    names.found(holder, "web")
+    names.reset([(first, ["other"]), (newcomer, ["web"]), *([] if unknown else [(holder, ["web"])])])
+    assert names.conflict(newcomer, "web") == "the name `web` is held by registration default/holder"
+    assert names.conflict(first, "other") is None

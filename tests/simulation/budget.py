@@ -31,6 +31,7 @@ class Budget:
         self._shown: dict[tuple[Place, str], set[str]] = {}
         self._publications: dict[str, Publication] = {}  # of each key with a ready record
         self._changes: dict[Place, list[tuple[float, int]]] = {}
+        self._unwritten: Counter[Publication] | None = None  # what was there before a recount, until we write again
         self._approved = 0
         self._anew: list[float] = []  # when a budget was begun anew
 
@@ -40,6 +41,7 @@ class Budget:
 
     def written(self, sending: Sending, key: str, old: bytes | None, new: bytes | None) -> None:
         """Count a write."""
+        self._unwritten = None
         before, after = _ready(old), _ready(new)
         if before is not None and (after is None or _place(after) != _place(before)):
             self._count(key, before, ready=False)
@@ -57,9 +59,12 @@ class Budget:
         """Count anew what is there: it came by no write of ours, and what came so may go without being a loss.
 
         What a publication gained may go, though the service had as many before, of a registration whose records
-        were lost by the same.
+        were lost by the same. Of two such changes with no write of ours between, what the first brought came so too.
         """
         before = Counter(self._publications.values())
+        if self._unwritten is not None:
+            before &= self._unwritten
+        self._unwritten = Counter(before)
         self._shown.clear()
         self._changes.clear()
         self._publications.clear()

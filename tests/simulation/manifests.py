@@ -127,6 +127,10 @@ class Manifests:
         history = self.history[name]
         return history[place + 1][0] if place + 1 < len(history) else self._now()
 
+    def last_good(self, name: str) -> State:
+        """Return what a document said when it could last be read: while it cannot, that is in force."""
+        return next((form for _, form in reversed(self.history.get(name, ())) if form != BROKEN), GONE)
+
     def was_whole(self, since: float, until: float) -> bool:
         """Say whether all documents could be read at once, for long enough, at any time between."""
         needed = DELETED_AFTER - 1e-6 if self.folder is not None else 0.0

@@ -29,6 +29,7 @@ class Refusals:
 
     def answered(self, target: SimTarget, sending: Sending, outcomes: Mapping[str, Outcome]) -> None:
         """Take note of a target's answer."""
+        sending.life.heard[target.name] = self._judge.world.now()
         refused = sending.life.refused.setdefault(target.name, {})
         for change in sending.batch:
             refused.pop(change.key, None)
@@ -37,7 +38,12 @@ class Refusals:
                 refused[change.key] = record
 
     def deleted(self, target: SimTarget, life: Life, gone: Mapping[str, Shown]) -> None:
-        """Judge the deletion of these records, which nobody asked for or approved."""
+        """Judge the deletion of these records, which nobody asked for or approved.
+
+        What a target lost as it was restored, an engine may count among what stays until the target has answered it.
+        """
+        if self._judge.writes.restored_at(target) > life.heard.get(target.name, -1.0):
+            return
         for publication in sorted({publication_of(record) for record in gone.values()}):
             refused = self._refused(target, life, publication)
             if not refused:
@@ -73,9 +79,11 @@ class Refusals:
         }
 
     def _is_named(self, record: Shown) -> bool:
-        """Say whether a record stands under the name that its registration gives its service now."""
+        """Say whether a record stands under the name that its registration gives its service now, if it asks for it."""
         form = self._judge.world.manifests.now.get(f"registration/{record.registration}", GONE)
-        return isinstance(form, Registered) and form.names(service_key(record.service).name) == record.name
+        service = service_key(record.service)
+        asked = isinstance(form, Registered) and form.wants(service.source, service.name)
+        return asked and form.names(service.name) == record.name
 
     @staticmethod
     def _is_wanted(life: Life, record: Shown, seconds: float) -> bool:
@@ -83,12 +91,20 @@ class Refusals:
         told = life.told.get(key.source)
         return told is not None and told.is_ready((key, record.instance), seconds)
 
-    @staticmethod
-    def _beside(target: SimTarget, publication: Publication) -> Iterable[tuple[str, Shown]]:
-        """Yield the records of the same service: one that another registration left, or keeps for this, counts too."""
+    def _beside(self, target: SimTarget, publication: Publication) -> Iterable[tuple[str, Shown]]:
+        """Yield the records of the same service, and those that its registration has of others under the same name.
+
+        One that another registration left, or keeps for this, counts too. Those of a service that the registration
+        asked for under this name before are missed by the same consumers.
+        """
+        registration = publication[0].partition("[")[0]
+        form = self._judge.world.manifests.now.get(f"registration/{registration}", GONE)
+        name = form.names(service_key(publication[1]).name) if isinstance(form, Registered) else None
         for key, content in target.records.items():
             record = shown(content)
-            if record is not None and record.service == publication[1]:
+            if record is None:
+                continue
+            if record.service == publication[1] or (record.registration == registration and record.name == name):
                 yield key, record
 
     @staticmethod

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tests.simulation.manifests import BROKEN, GONE
 from tests.simulation.model import Shown, publication_of, record_of, service_key, shown
+from tests.simulation.progress import WELL_SECONDS
 from tests.simulation.schedule import Registered
 from tests.simulation.targets import Sending, SimTarget
 from waypost.engine.holds import pair_hash
@@ -213,12 +214,19 @@ class Sends:
     def _taken(self, target: SimTarget, life: Life, key: str, old: Shown, new: Shown) -> None:
         """Judge a record that goes over to another registration: its former one let it go since it was written.
 
-        A target that was restored, or that late writes reach, has what nobody wrote; a name may be of both.
+        A target that was restored, or that late writes reach, has what nobody wrote; a name may be of both. It is
+        where both share their names; where somebody has disturbed the target, what was lost is of who writes it next.
         """
-        if self._judge.writes.restored_since(target, key) or any(
-            record.registration == new.registration and record.name == new.name
-            for content in target.records.values()
-            if (record := shown(content)) is not None
+        both = {old.registration, new.registration} <= {*self._judge.world.manifests.sharing}
+        shared = both and self._judge.world.now() - target.disturbed < WELL_SECONDS
+        if (
+            shared
+            or self._judge.writes.restored_since(target, key)
+            or any(
+                record.registration == new.registration and record.name == new.name
+                for content in target.records.values()
+                if (record := shown(content)) is not None
+            )
         ):
             return
         last = self._judge.writes.last(target, key)

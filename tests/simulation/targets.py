@@ -89,6 +89,8 @@ class SimSink(MemorySink):
         async for observed in super().observe(keys):
             found.append((observed.service, observed.instance))
             yield observed
+        if keys is None:
+            self.life.heard[self.context.name] = self.life.world.now()
         if keys is None and self.loading:
             self.loading = False
             self.life.recalled(self.context.name, found)

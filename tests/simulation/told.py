@@ -212,9 +212,19 @@ class Told:
         missing = {who for who in missing if not self.known[who].gone and not self.known[who].believed}
         if self.complete is None:
             self.complete = now
+            self._unlisted(touched)
         # What has been absent for long enough is gone, and counts no more in how much this view lacks.
         few = self._few(who for who in missing if not self._long_absent(who))
         self._lack(missing, few, services)
+
+    def _unlisted(self, touched: set[ServiceKey]) -> None:
+        """Take note of what a fact removed while the first view was read, and only records name: it is absent now.
+
+        The view says nothing of it; that it is listed no more is as much as a view without it says.
+        """
+        for who, known in self.known.items():
+            if who[0] in touched and who[0] not in self.listed and known.last is None and not known.gone:
+                known.absent = known.absent or (self._now(), self.reads)
 
     def recalled(self, records: Iterable[Who]) -> None:
         """Take what records name, as the engine has just found them: where no view has it, it is absent as of now."""
@@ -222,6 +232,7 @@ class Told:
         self._fact_gone(who for who in ghosts if who[0] in (self.empty & self.listed) | self.removed)
         ghosts = {who for who in ghosts if not self.known[who].gone and not self.known[who].believed}
         doubted = {who for who, known in self.known.items() if known.absent and not known.gone and not known.believed}
+        doubted = {who for who in doubted if not self._long_absent(who)}  # those are gone, as in a view
         if self.complete is not None:
             here = {key for (key, _), known in self.known.items() if not (known.last is None or known.gone)}
             self._lack(ghosts, self._few(ghosts | doubted), self.listed | here)

@@ -10,7 +10,7 @@ from typing import Any
 from tests.simulation.judge import Judge
 from tests.simulation.lives import Life, SimElector
 from tests.simulation.manifests import OWNER, Manifests
-from tests.simulation.schedule import Schedule
+from tests.simulation.schedule import Outlet, Schedule
 from tests.simulation.sources import SimSource
 from tests.simulation.targets import SimSink, SimTarget
 from waypost.adapter import AdapterError, Outcome
@@ -121,8 +121,7 @@ class World:
             and not target.refused_parts
             and sink.latency < 1.0
             and target.name not in life.fenced
-            and not isinstance(self.manifests.now.get(f"sink/{target.name}", {}), dict)
-            and f"sink/{target.name}" in self.manifests.now
+            and isinstance(self.manifests.last_good(f"sink/{target.name}"), Outlet)
             and all(stamp.owner == OWNER for stamp in target.stamps.values())
         )
 

@@ -77,9 +77,13 @@ class Writes:
         """Return when a record was last written or deleted by anybody of ours."""
         return self._written.get((target.name, key), 0.0)
 
+    def restored_at(self, target: SimTarget) -> float:
+        """Return when a target last got what nobody wrote then."""
+        return self._restored.get(target.name, -1.0)
+
     def restored_since(self, target: SimTarget, key: str) -> bool:
         """Say whether what a target has under a key may be there by no write that was made last."""
-        return self._restored.get(target.name, -1.0) >= self.last(target, key)
+        return self.restored_at(target) >= self.last(target, key)
 
     def claims(self, target: SimTarget, life: Life) -> None:
         """Judge a claim as it is sent."""

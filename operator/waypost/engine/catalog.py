@@ -211,7 +211,7 @@ class SourceView:
             self.doubt = {key: dict.fromkeys(ids, (now, self.reads)) for key, ids in self.doubt.items()}
         self._judge(absent, {key for key in absent if key not in staged})
         if first:
-            for key in self.services:
+            for key in dict.fromkeys((*self.services, *(key for key, _ in self._gone))):  # removed ones go now
                 self._mark(key, None)
 
     def _take_listed(self, service: Service) -> set[str]:

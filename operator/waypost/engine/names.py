@@ -294,15 +294,21 @@ class Names:
     def reset(self, wanted: Iterable[tuple[PublicationKey, Collection[str]]]) -> None:
         """Begin anew, with what records hold.
 
-        Names go first to who has records under them (of several to those that share, for only they can have come to
-        stand beside each other), then in the registrations' order.
+        Names go first to who wants them and has records under them, then to whose records keep them (of several to
+        those that share, for only they can have come to stand beside each other), then in the registrations' order.
         """
         left, self.left = self.left, {}
         self.wanted, self._under, self._holder, self._beneath = {}, {}, {}, {}
         want = {key: tuple(sorted(set(names))) for key, names in wanted}
-        for key in sorted(left, key=lambda key: (key not in want, self._shares(key.registration) is False, key)):
-            for name in sorted(left[key]):
-                self.found(key, name)
+
+        def rank(stood: tuple[PublicationKey, str]) -> tuple[bool, bool, bool, tuple[PublicationKey, str]]:
+            """What was left by who wants another name now comes last: it is there to be taken over."""
+            key, name = stood
+            unwanted = name not in want.get(key, ())
+            return unwanted, unwanted and not self._keeps(key, name), self._shares(key.registration) is False, stood
+
+        for key, name in sorted(((key, name) for key, names in left.items() for name in names), key=rank):
+            self.found(key, name)
         self.wanted = {key: names for key, names in want.items() if names}  # all, before any is asked who holds
         for key in sorted(self.wanted):
             for name in sorted(self.wanted[key]):
