@@ -244,7 +244,7 @@ class Batcher:
         rest = self._target.dirty.get(key, _NONE)
         return rest is None or not rest.only_gone()
 
-    def _others_write(self, beside: set[PublicationKey]) -> bool:
+    def _others_write(self, beside: Collection[PublicationKey]) -> bool:
         """Say whether any publication beside this one has a write under way or waiting."""
         target = self._target
         if any(other in target.busy for other in beside):

@@ -199,7 +199,9 @@ class SourceView:
                 continue
             if missing := self._take_listed(service):
                 absent[key] = missing
-        for key in (self.services.keys() | self.doubt.keys()) - staged.keys() - set(touched):
+        for key in dict.fromkeys((*self.services, *self.doubt)):
+            if key in staged or key in touched:
+                continue
             if missing := self._missing(key, ()):
                 absent[key] = missing
             elif (known := self.services.get(key)) is not None and not known.instances:

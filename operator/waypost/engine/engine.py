@@ -523,7 +523,8 @@ class Engine:
         log.warning("release=%r undo=%s", str(release), undo)
         for name, target in self.reconciler.targets.items():
             if release.sink in {"", name}:
-                for key in {key for sink, key in self.reconciler.showings if sink == name} | set(target.ledger.shelves):
+                shown = [key for sink, key in self.reconciler.showings if sink == name]
+                for key in (*shown, *target.ledger.shelves):
                     if release.registration in {"", key.registration}:
                         target.mark(key, None)
         return True

@@ -105,7 +105,7 @@ class Ledger:
         self._index: dict[int, PublicationKey] | None = {} if indexed else None  # by the keys' hashes
         self.shelves: dict[PublicationKey, Shelf] = {}
         self.by_service: dict[ServiceKey, list[PublicationKey]] = {}
-        self.by_registration: dict[str, set[PublicationKey]] = {}
+        self.by_registration: dict[str, dict[PublicationKey, None]] = {}
         self.records = 0
         self.ready = 0
         self._looks: list[Look] = []
@@ -135,7 +135,7 @@ class Ledger:
         if shelf is None:
             shelf = self.shelves[publication] = Shelf()
             self.by_service.setdefault(publication.service, []).append(publication)
-            self.by_registration.setdefault(publication.registration, set()).add(publication)
+            self.by_registration.setdefault(publication.registration, {})[publication] = None
         if self._index is not None:
             self._index[hash(kept.key)] = publication
         before = self.kept(publication, instance)
@@ -175,7 +175,7 @@ class Ledger:
             if not others:
                 del self.by_service[publication.service]
             siblings = self.by_registration[publication.registration]
-            siblings.discard(publication)
+            siblings.pop(publication, None)
             if not siblings:
                 del self.by_registration[publication.registration]
         return delta

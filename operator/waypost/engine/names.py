@@ -10,13 +10,14 @@ holder's writes (the writer asks `beside`), so that a renamed registration never
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence, Set
 
 from waypost.model import PublicationKey
 
 __all__ = ["Names"]
 
 Place = str  # a name; where the sink keeps namespaces apart, with its namespace before it
+Keys = dict[PublicationKey, None]  # a set that keeps its order: what follows from it is the same in every process
 
 
 class Names:
@@ -39,14 +40,14 @@ class Names:
         self._keeps = keeps
         self._shares = shares
         self._namespaced = namespaced
-        # Tuples where there is one member, as nearly everywhere: a set is five times as large.
+        # Tuples where there is one member, as nearly everywhere: a dict is five times as large.
         self.wanted: dict[PublicationKey, tuple[str, ...]] = {}
         self.left: dict[PublicationKey, tuple[str, ...]] = {}  # names of records whose publication may be gone
-        self._under: dict[Place, tuple[PublicationKey] | set[PublicationKey]] = {}
+        self._under: dict[Place, tuple[PublicationKey] | Keys] = {}
         self._holder: dict[Place, str | tuple[str, ...]] = {}  # several only where they share it
-        self._beneath: dict[Place, set[str]] = {}
+        self._beneath: dict[Place, dict[str, None]] = {}
 
-    def want(self, key: PublicationKey, names: Iterable[str]) -> set[PublicationKey]:
+    def want(self, key: PublicationKey, names: Iterable[str]) -> Set[PublicationKey]:
         """Let a publication want these names, in place of former ones.
 
         Return the publications whose standing may have changed.
@@ -54,20 +55,20 @@ class Names:
         new = tuple(sorted(set(names)))
         old = self.wanted.get(key, ())
         if new == old:
-            return set()
+            return Keys().keys()
         if new:
             self.wanted[key] = new
         else:
             self.wanted.pop(key, None)
-        affected: set[PublicationKey] = set()
+        affected = Keys()
         for name in old:
             if name not in new:
-                affected |= self._leave(key, name)
+                affected.update(self._leave(key, name))
         for name in new:
             if name not in old:
                 self._stand(key, name)
                 self._take(name, key.registration)
-        return affected
+        return affected.keys()
 
     def found(self, key: PublicationKey, name: str) -> None:
         """Take note that a record of the publication stands under a name.
@@ -89,30 +90,30 @@ class Names:
         elif mine not in held and all(self._shares(each) is not False for each in (mine, *held)):
             self._hold(place, (*held, mine))
 
-    def emptied(self, key: PublicationKey) -> set[PublicationKey]:
+    def emptied(self, key: PublicationKey) -> Set[PublicationKey]:
         """Take note that no record of the publication is left.
 
         Return the publications whose standing may have changed.
         """
-        affected: set[PublicationKey] = set()
+        affected = Keys()
         for name in self.left.pop(key, ()):
             if name not in self.wanted.get(key, ()):
-                affected |= self._leave(key, name)
-        return affected
+                affected.update(self._leave(key, name))
+        return affected.keys()
 
-    def reshared(self, keys: Iterable[PublicationKey]) -> set[PublicationKey]:
+    def reshared(self, keys: Iterable[PublicationKey]) -> Set[PublicationKey]:
         """Take note that the registration of these publications shares its names now, or no longer does.
 
         Return the publications whose standing may have changed.
         """
-        affected: set[PublicationKey] = set()
+        affected = Keys()
         for key in keys:
-            for name in {*self.wanted.get(key, ()), *self.left.get(key, ())}:
+            for name in dict.fromkeys((*self.wanted.get(key, ()), *self.left.get(key, ()))):
                 place = self._place(name, key.registration)
                 if held := self._claimants(name, place):
                     self._hold(place, held)
-                affected.update(self._under.get(place, ()))
-        return affected
+                affected.update(dict.fromkeys(self._under.get(place, ())))
+        return affected.keys()
 
     # --- questions
 
@@ -141,11 +142,11 @@ class Names:
         """Say whether a publication wants a name, and its registration has it."""
         return name in self.wanted.get(key, ()) and key.registration in self._held(self._place(name, key.registration))
 
-    def sharing(self, key: PublicationKey) -> set[PublicationKey]:
+    def sharing(self, key: PublicationKey) -> Set[PublicationKey]:
         """Return the other publications that stand under a name of this one."""
         return self._beside(key, lambda _other, _held: True)
 
-    def beside(self, key: PublicationKey) -> set[PublicationKey]:
+    def beside(self, key: PublicationKey) -> Set[PublicationKey]:
         """Return the other publications whose writes this one's deletions wait for.
 
         Under a name that several registrations share, each of them goes its own way.
@@ -155,35 +156,36 @@ class Names:
             key, lambda other, held: other.registration == mine or not (mine in held and other.registration in held)
         )
 
-    def heirs(self, key: PublicationKey) -> set[PublicationKey]:
+    def heirs(self, key: PublicationKey) -> Set[PublicationKey]:
         """Return those beside it of which a refused write keeps a record of this one in its place.
 
         Under a name that is shared, what is left of a registration is missed only by who shows the same service: most
         likely it is the same registration, renamed.
         """
-        return self.beside(key) - {
+        apart = {
             other
             for other in self._beside(
                 key, lambda other, held: other.registration in held and all(map(self._shares, held))
             )
             if other.registration != key.registration and other.service != key.service
         }
+        return Keys((other, None) for other in self.beside(key) if other not in apart).keys()
 
     # --- inside
 
     def _beside(
         self, key: PublicationKey, chosen: Callable[[PublicationKey, tuple[str, ...]], bool]
-    ) -> set[PublicationKey]:
-        found: set[PublicationKey] = set()
+    ) -> Set[PublicationKey]:
+        found = Keys()
         for names in (self.wanted.get(key, ()), self.left.get(key, ())):
             for name in names:
                 place = self._place(name, key.registration)
                 under = self._under.get(place, ())
                 if len(under) > 1:
                     held = self._held(place)
-                    found.update(other for other in under if chosen(other, held))
-        found.discard(key)
-        return found
+                    found.update((other, None) for other in under if chosen(other, held))
+        found.pop(key, None)
+        return found.keys()
 
     def _place(self, name: str, registration: str) -> Place:
         return f"{registration.partition('/')[0]}/{name}" if self._namespaced else name
@@ -207,10 +209,10 @@ class Names:
         under = self._under.get(place)
         if under is None:
             self._under[place] = (key,)
-        elif isinstance(under, set):
-            under.add(key)
+        elif isinstance(under, dict):
+            under[key] = None
         elif key not in under:
-            self._under[place] = {*under, key}
+            self._under[place] = dict.fromkeys((*under, key))
 
     def _take(self, name: str, registration: str) -> tuple[str, ...]:
         """Let a registration that wants a name have it, unless another holds it; return who has it."""
@@ -262,13 +264,13 @@ class Names:
 
     def _note(self, name: str, registration: str) -> None:
         for other in self._above(name):
-            self._beneath.setdefault(self._place(other, registration), set()).add(name)
+            self._beneath.setdefault(self._place(other, registration), {})[name] = None
 
-    def _leave(self, key: PublicationKey, name: str) -> set[PublicationKey]:
+    def _leave(self, key: PublicationKey, name: str) -> Keys:
         place = self._place(name, key.registration)
-        under = set(self._under.get(place, ()))
+        under = dict.fromkeys(self._under.get(place, ()))
         if name not in self.left.get(key, ()):
-            under.discard(key)
+            under.pop(key, None)
             if under:
                 self._under[place] = under
             else:
@@ -278,15 +280,15 @@ class Names:
                 self._hold(place, claimants)
             elif not under:
                 del self._holder[place]
-        affected = set(under)
+        affected = dict(under)
         if place not in self._holder:  # what could not stand together with it may be had now
             for other in (*self._above(name), *self._beneath.get(place, ())):
-                affected.update(self._under.get(self._place(other, key.registration), ()))
+                affected.update(dict.fromkeys(self._under.get(self._place(other, key.registration), ())))
         if not under:
             for other in self._above(name):
                 above = self._place(other, key.registration)
                 if (beneath := self._beneath.get(above)) is not None:
-                    beneath.discard(name)
+                    beneath.pop(name, None)
                     if not beneath:
                         del self._beneath[above]
         return affected

@@ -154,7 +154,7 @@ class Observer:
         """Follow what others change, where the sink can be watched."""
         target = self._target
         backoff = Backoff(self._random, first=0.5, limit=60.0)
-        keys: set[str] = set()
+        keys: dict[str, None] = {}
         news = asyncio.Event()
         told = ""
 
@@ -162,7 +162,7 @@ class Observer:
             if changed is None:
                 target.look_due.set()
             else:
-                keys.update(changed)
+                keys.update(dict.fromkeys(changed))
                 news.set()
 
         async def check() -> None:

@@ -100,7 +100,7 @@ class Reconciler(World):
         self.complete = False  # the manifests were read whole
         self.showings: dict[Place, Showing] = {}
         self._by_service: dict[ServiceKey, list[Place]] = {}
-        self._by_registration: dict[str, set[Place]] = {}
+        self._by_registration: dict[str, dict[Place, None]] = {}  # in the order they came
         self._counts: dict[tuple[str, str], Count] = {}
         self._timers: list[tuple[float, ServiceKey, str]] = []
 
@@ -309,8 +309,8 @@ class Reconciler(World):
     def _reshare(self, registration: str) -> None:
         """Let who holds which name follow a registration's `sharing`."""
         for target in self.targets.values():
-            keys = {key for name, key in self._by_registration.get(registration, ()) if name == target.name}
-            for other in target.names.reshared(keys | target.ledger.by_registration.get(registration, set())):
+            keys = [key for name, key in self._by_registration.get(registration, ()) if name == target.name]
+            for other in target.names.reshared((*keys, *target.ledger.by_registration.get(registration, ()))):
                 target.mark(other, None)
 
     def delete_registration(self, key: str, *, vanished: bool = False, orphan: bool = False) -> None:
@@ -400,7 +400,7 @@ class Reconciler(World):
         target, key = self.targets[place[0]], place[1]
         former = self.showings.get(place)
         self.showings[place] = showing
-        self._by_registration.setdefault(key.registration, set()).add(place)
+        self._by_registration.setdefault(key.registration, {})[place] = None
         view = self.views[key.service.source]
         instances = view.services[key.service].instances
         if showing.weighted and self._recount(showing, key.service):
@@ -418,7 +418,7 @@ class Reconciler(World):
         target, key = self.targets.get(place[0]), place[1]
         showing = self.showings.pop(place)
         places = self._by_registration[key.registration]
-        places.discard(place)
+        places.pop(place, None)
         if not places:
             del self._by_registration[key.registration]
         self.overlay.forget(place[0], key)

@@ -44,7 +44,7 @@ class Releases:
 
     def covers(self, sink: str, registration: str) -> Release | None:
         """Return a release that covers all that a registration has in a sink."""
-        return next((r for r in self._of(sink, registration) if not r.name), None)
+        return min((r for r in self._of(sink, registration) if not r.name), default=None)
 
     def names(self, sink: str, registration: str) -> frozenset[str]:
         """Return the names in a sink that are released of a registration."""

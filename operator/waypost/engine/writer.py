@@ -174,7 +174,7 @@ class Writer:
     def _settle(self, items: list[Item], outcomes: Mapping[str, Outcome]) -> None:
         target, now = self._target, self._clock.monotonic()
         found = [(item, outcomes.get(item.change.key, _UNKNOWN)) for item in items]
-        sharing: dict[PublicationKey, set[PublicationKey]] = {}
+        sharing: dict[PublicationKey, Collection[PublicationKey]] = {}
         found.sort(key=lambda pair: pair[1].status != "applied")  # what was refused has the last word on an instance
         for item, outcome in found:
             step, change = item.step, item.change
