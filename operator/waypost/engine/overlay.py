@@ -108,7 +108,7 @@ class HealthOverlay:
                 self._behind[place] = follower
                 self._more.set()
                 return
-        for name in changed:
+        for name in sorted(changed):  # in one order in every process: each takes from the same randomness
             self._follow(follower, showing, name, instances.get(name))
 
     def forget(self, target: str, key: PublicationKey) -> None:
