@@ -181,7 +181,7 @@ class Engine:
         for key, registration in after.items():
             if before.get(key) is not registration:
                 self.reconciler.put_registration(registration)
-        for key in before.keys() - after.keys():
+        for key in [key for key in before if key not in after]:
             self.reconciler.delete_registration(key, vanished=key in settings.vanished)
         for key, policy in settings.deleted.items():  # of which some were deleted while nobody ran
             if key not in after and key not in self.reconciler.deleted:

@@ -127,7 +127,7 @@ class Policy:
                     self._budget(scope).own(now, count)
             return
         known = self._bases.counts
-        moved = {key: counts.get(key, 0) - known.get(key, 0) for key in known.keys() | counts.keys()}
+        moved = {key: counts.get(key, 0) - known.get(key, 0) for key in (*known, *counts)}
         for key, delta in sorted(moved.items(), key=lambda item: item[1]):  # losses first: else both would be the most
             if delta:
                 self.own(self._left, key, delta)

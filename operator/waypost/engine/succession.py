@@ -41,7 +41,7 @@ async def take_up(engine: Engine) -> None:
     for name in beside.names(HOLD):
         engine.take_decision(beside.value(name) or b"")
     given = _decoded(beside.value(RELEASED), RELEASED, set[Release], engine.releases.given)
-    for release in given ^ engine.releases.given:
+    for release in sorted(given ^ engine.releases.given):
         try:
             engine.release(release, undo=release not in given)
         except OSError as error:
