@@ -66,7 +66,7 @@ class Life:
         self.sinks: dict[str, SimSink] = {}
         self.loaded: set[str] = set()  # sinks that it has looked at as a whole
         self.refused: dict[str, dict[str, Shown]] = {}  # sink → key → the record that it refused last
-        self.heard: dict[str, float] = {}  # sink → when it last answered a batch, or a look at all of it
+        self.looked: dict[str, float] = {}  # sink → when a look at all of it last ended
         self.failed_checks: dict[str, float] = {}  # address → when a check of it last failed
         self.fenced: dict[str, int] = {}  # sink → the term in which a newer epoch was met
         self.feed: Feed | Handed = (Handed if world.manifests.folder is None else Feed)(world.manifests)

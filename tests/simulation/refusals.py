@@ -29,7 +29,6 @@ class Refusals:
 
     def answered(self, target: SimTarget, sending: Sending, outcomes: Mapping[str, Outcome]) -> None:
         """Take note of a target's answer."""
-        sending.life.heard[target.name] = self._judge.world.now()
         refused = sending.life.refused.setdefault(target.name, {})
         for change in sending.batch:
             refused.pop(change.key, None)
@@ -40,9 +39,10 @@ class Refusals:
     def deleted(self, target: SimTarget, life: Life, gone: Mapping[str, Shown]) -> None:
         """Judge the deletion of these records, which nobody asked for or approved.
 
-        What a target lost as it was restored, an engine may count among what stays until the target has answered it.
+        What a target lost as it was restored, an engine may count among what stays until it has looked at all of it: an
+        answer to a write tells of the loss only where a stamp was lost with it, and then a look follows.
         """
-        if self._judge.writes.restored_at(target) > life.heard.get(target.name, -1.0):
+        if self._judge.writes.restored_at(target) > life.looked.get(target.name, -1.0):
             return
         for publication in sorted({publication_of(record) for record in gone.values()}):
             refused = self._refused(target, life, publication)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from tests.simulation.run import Result, run
 from tests.simulation.schedule import Schedule
 from tests.simulation.shrink import shrunk
@@ -19,7 +17,6 @@ def report(schedule: Schedule, result: Result, *, shrink: bool = True) -> str:
     small = shrunk(schedule, first.promise) if shrink else schedule
     again = run(small) if shrink else result
     shown = next((found for found in again.violations if found.promise == first.promise), first)
-    hashing = os.environ.get("PYTHONHASHSEED", "random")
     lines = [
         f"=== seed {schedule.seed} breaks promise {first.promise}",
         f"{first}",
@@ -32,7 +29,7 @@ def report(schedule: Schedule, result: Result, *, shrink: bool = True) -> str:
         "what happened at last:",
         *(f"  {line}" for line in again.trace[-LAST:]),
         "",
-        f"to see it again: PYTHONHASHSEED={hashing} .venv/bin/python -m tests.simulation --seed {schedule.seed}",
+        f"to see it again: .venv/bin/python -m tests.simulation --seed {schedule.seed}",
         "",
     ]
     return "\n".join(lines)

@@ -90,7 +90,7 @@ class SimSink(MemorySink):
             found.append((observed.service, observed.instance))
             yield observed
         if keys is None:
-            self.life.heard[self.context.name] = self.life.world.now()
+            self.life.looked[self.context.name] = self.life.world.now()
         if keys is None and self.loading:
             self.loading = False
             self.life.recalled(self.context.name, found)
