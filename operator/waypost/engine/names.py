@@ -10,7 +10,8 @@ holder's writes (the writer asks `beside`), so that a renamed registration never
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 
 from waypost.model import PublicationKey
 
@@ -47,7 +48,7 @@ class Names:
         self._holder: dict[Place, str | tuple[str, ...]] = {}  # several only where they share it
         self._beneath: dict[Place, dict[str, None]] = {}
 
-    def want(self, key: PublicationKey, names: Iterable[str]) -> Set[PublicationKey]:
+    def want(self, key: PublicationKey, names: Iterable[str]) -> AbstractSet[PublicationKey]:
         """Let a publication want these names, in place of former ones.
 
         Return the publications whose standing may have changed.
@@ -90,7 +91,7 @@ class Names:
         elif mine not in held and all(self._shares(each) is not False for each in (mine, *held)):
             self._hold(place, (*held, mine))
 
-    def emptied(self, key: PublicationKey) -> Set[PublicationKey]:
+    def emptied(self, key: PublicationKey) -> AbstractSet[PublicationKey]:
         """Take note that no record of the publication is left.
 
         Return the publications whose standing may have changed.
@@ -101,7 +102,7 @@ class Names:
                 affected.update(self._leave(key, name))
         return affected.keys()
 
-    def reshared(self, keys: Iterable[PublicationKey]) -> Set[PublicationKey]:
+    def reshared(self, keys: Iterable[PublicationKey]) -> AbstractSet[PublicationKey]:
         """Take note that the registration of these publications shares its names now, or no longer does.
 
         Return the publications whose standing may have changed.
@@ -142,11 +143,11 @@ class Names:
         """Say whether a publication wants a name, and its registration has it."""
         return name in self.wanted.get(key, ()) and key.registration in self._held(self._place(name, key.registration))
 
-    def sharing(self, key: PublicationKey) -> Set[PublicationKey]:
+    def sharing(self, key: PublicationKey) -> AbstractSet[PublicationKey]:
         """Return the other publications that stand under a name of this one."""
         return self._beside(key, lambda _other, _held: True)
 
-    def beside(self, key: PublicationKey) -> Set[PublicationKey]:
+    def beside(self, key: PublicationKey) -> AbstractSet[PublicationKey]:
         """Return the other publications whose writes this one's deletions wait for.
 
         Under a name that several registrations share, each of them goes its own way.
@@ -156,7 +157,7 @@ class Names:
             key, lambda other, held: other.registration == mine or not (mine in held and other.registration in held)
         )
 
-    def heirs(self, key: PublicationKey) -> Set[PublicationKey]:
+    def heirs(self, key: PublicationKey) -> AbstractSet[PublicationKey]:
         """Return those beside it of which a refused write keeps a record of this one in its place.
 
         Under a name that is shared, what is left of a registration is missed only by who shows the same service: most
@@ -175,7 +176,7 @@ class Names:
 
     def _beside(
         self, key: PublicationKey, chosen: Callable[[PublicationKey, tuple[str, ...]], bool]
-    ) -> Set[PublicationKey]:
+    ) -> AbstractSet[PublicationKey]:
         found = Keys()
         for names in (self.wanted.get(key, ()), self.left.get(key, ())):
             for name in names:
