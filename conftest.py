@@ -5,6 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("patient", deadline=None)  # a machine that is busy makes any example slow
+settings.load_profile("patient")
 
 pytest_plugins = ["testbed.pytest_plugin", "tests.lanes"]
 

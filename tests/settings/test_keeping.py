@@ -347,7 +347,7 @@ STEPS = st.lists(
 
 
 @given(STEPS)
-@hypothesis(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_nothing_goes_that_was_not_absent_from_a_whole_set(
     tmp_path_factory: pytest.TempPathFactory, types: TypesOf, steps: list[tuple[int, str, float, float]]
 ) -> None:

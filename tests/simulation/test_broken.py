@@ -45,5 +45,6 @@ def _promises(found: list[Found]) -> set[int]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # seconds, for a hundred schedules, on a machine that is busy
 def test_the_engine_that_is_not_broken_breaks_nothing_on_the_same_schedules() -> None:
     assert broken_by(sorted(set(chain.from_iterable(variant.seeds for variant in VARIANTS)))) == []

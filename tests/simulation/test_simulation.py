@@ -3,6 +3,7 @@
 WAYPOST_SEEDS is how many schedules there are, WAYPOST_FIRST_SEED the first. How to read a failure: docs/simulation.md.
 """
 
+import gc
 import os
 import signal
 import subprocess
@@ -10,11 +11,14 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.simulation.draw import drawn
 from tests.simulation.report import report
 from tests.simulation.run import run
+from waypost.engine.engine import Engine
+from waypost.engine.overlay import HealthOverlay
 
 SEEDS = int(os.environ.get("WAYPOST_SEEDS", "1000"))
 FIRST = int(os.environ.get("WAYPOST_FIRST_SEED", "0"))
@@ -85,6 +89,15 @@ def test_a_seed_is_the_same_run_in_every_process() -> None:
     assert len(digests[0]) == len(seeds.split(","))
     for other in digests[1:]:
         assert other == digests[0], [pair for pair in zip(digests[0], other, strict=True) if pair[0] != pair[1]]
+
+
+def test_an_engine_that_ended_is_freed() -> None:
+    for seed in range(3):
+        schedule = drawn(seed)
+        checked = tuple((name, msgspec.structs.replace(form, checked=True)) for name, form in schedule.registrations)
+        run(msgspec.structs.replace(schedule, registrations=checked))
+    gc.collect()
+    assert not [each for each in gc.get_objects() if isinstance(each, Engine | HealthOverlay)]
 
 
 _FOR_EVER = """

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from waypost.testing.virtual import Deadlock, OutOfBounds, VirtualClock, run, virtual_test
@@ -29,7 +29,6 @@ def test_a_month_takes_no_time_and_ends_on_the_second() -> None:
 
 
 @given(st.lists(st.floats(0, 1e5), min_size=1, max_size=20))
-@settings(deadline=None)
 def test_timers_fire_in_their_order_at_their_time(delays: list[float]) -> None:
     async def main() -> list[tuple[float, float]]:
         fired: list[tuple[float, float]] = []

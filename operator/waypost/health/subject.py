@@ -43,12 +43,14 @@ def judge(was: Standing, ok: bool | None, rise: int, fall: int) -> Standing:  # 
     return Standing(was.verdict, row)
 
 
-class Subject(msgspec.Struct, eq=False, gc=False):
+class Subject(msgspec.Struct, eq=False):
     """A target under check, shared by all who subscribed. Times are monotonic seconds.
 
     `passed`: the verdict was True at some time. `failing_since` is when the first check of the present row of failures
     began. `due` is when it is checked next as planned; `when` and `entry` are its present place in the schedule.
     `queued`: it is no longer there, but being checked or about to be. `slow`: the last check ended by its time-out.
+
+    Unlike other structs it is seen by the garbage collector: its subscribers know it, too, and would never be freed.
     """
 
     target: Target

@@ -87,7 +87,7 @@ def damaged(draw: st.DrawFn) -> bytes:
     return bytes(octets)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.one_of(st.binary(max_size=64), damaged()))
 def test_no_octets_make_it_fail_and_errors_amplify_nothing(octets: bytes) -> None:
     for answer in (SERVER.udp(octets), SERVER.tcp(octets)):
@@ -173,7 +173,6 @@ changes_to = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(changes_to)
 def test_after_any_changes_all_is_as_in_a_zone_that_was_fed_anew(steps: list[tuple[str, int, bool]]) -> None:
     server = responder([])

@@ -177,7 +177,7 @@ def families(each: Line) -> list[str]:
     return ["IPv6" if ":" in address else "IPv4" for address in each.addresses]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(batches, st.integers(1, 4))
 def test_everybody_stands_once_in_each_family_in_a_slice_of_his_ports_and_none_is_too_full(
     history: list[dict[str, Line | None]], most: int

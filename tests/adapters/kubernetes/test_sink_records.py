@@ -129,7 +129,7 @@ addresses = st.sampled_from([("10.1.0.7",), ("2001:db8::7",), ("10.1.0.7", "2001
 ports = st.sampled_from([(), (Port(80),), (Port(80, "http"), Port(53, "dns", "udp"))])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(texts, addresses, ports, st.booleans(), texts), max_size=8, unique_by=lambda row: row[0]))
 def test_what_is_written_reads_as_it_was_rendered(
     rows: list[tuple[str, tuple[str, ...], tuple[Port, ...], bool, str]],

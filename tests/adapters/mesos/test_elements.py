@@ -31,7 +31,7 @@ DOCUMENTS = st.recursive(
     lambda inner: st.dictionaries(NAMES, inner | ARRAYS | SCALARS, max_size=3),
     max_leaves=4,
 )
-CALM = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # machines are busy at times
+CALM = settings(suppress_health_check=[HealthCheck.too_slow])  # machines are busy at times
 
 
 def flat(value: Any, name: str = "") -> list[tuple[str, Any]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.adapters.mesos.fake_master import STATE, dumps
@@ -354,7 +354,6 @@ STEPS: st.SearchStrategy[list[tuple[str, str, Any, dict[str, str]]]] = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(STEPS)
 def test_services_are_what_a_plain_model_says(steps: list[tuple[str, str, Any, dict[str, str]]]) -> None:
     rig = Rig().started()

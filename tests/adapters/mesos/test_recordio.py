@@ -6,7 +6,7 @@ import json
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.adapters.mesos.fake_master import RECORDED
@@ -44,7 +44,6 @@ def test_it_may_be_cut_at_every_byte() -> None:
             assert split([STREAM[:at], STREAM[at:]]) == WHOLE, f"cut at byte {at}"
 
 
-@settings(deadline=None)
 @given(st.lists(st.binary(max_size=300), max_size=10), st.lists(st.integers(0, 4000), max_size=10))
 def test_any_records_come_back(records: list[bytes], cuts: list[int]) -> None:
     text = b"".join(b"%d\n%s" % (len(record), record) for record in records)
