@@ -59,7 +59,7 @@ async def test_what_is_the_same_waits_for_a_person_and_is_then_taken_over_in_its
         await rig.settle(700)
         assert ours(rig) == ["web/new"]
         assert list(engine.holds.holds) == [hold.name], "the hold stays what it is"
-        engine.decide(hold.name, "Approve", "known")
+        engine.orders.decide(hold.name, "Approve", "known")
         await rig.settle()
         assert ours(rig) == ["web/a", "web/b", "web/new"]
         assert [write.key for write in rig.target().log if write.new is None] == []
@@ -106,7 +106,7 @@ async def test_what_was_rejected_stays_by_hand(tmp_path: Path) -> None:
     async with rig.running() as engine:
         await rig.settle()
         (hold,) = engine.holds.holds
-        engine.decide(hold, "Reject", "ours is elsewhere", 86_400)
+        engine.orders.decide(hold, "Reject", "ours is elsewhere", 86_400)
         await rig.settle(700)
         assert ours(rig) == []
 
@@ -117,7 +117,7 @@ async def test_an_approval_is_for_what_it_names_and_for_no_other_kind_of_step(tm
     async with rig.running() as engine:
         await rig.settle()
         (hold,) = engine.holds.holds
-        engine.decide(hold, "Approve", "known")
+        engine.orders.decide(hold, "Approve", "known")
         await rig.settle()
         assert ours(rig) == ["web/a"]
         pair = (next(iter(engine.reconciler.targets["out"].ledger.shelves)), "a")
@@ -133,7 +133,7 @@ async def test_what_changed_since_it_was_approved_is_a_conflict(tmp_path: Path) 
         await rig.settle()
         (hold,) = engine.holds.holds
         rig.target().set("web/a", b'{"by": "hand"}')
-        engine.decide(hold, "Approve", "known")
+        engine.orders.decide(hold, "Approve", "known")
         await rig.settle()
         assert ours(rig) == []
         assert any(problem.startswith("conflict") for problem in rig.problems())
@@ -176,7 +176,7 @@ async def test_an_undecided_hold_and_a_decided_one_outlast_a_restart(tmp_path: P
         await rig.settle()
         assert list(engine.holds.holds) == [name]
         rig.sinks["out"].refuse = lambda c: None
-        engine.decide(name, "Approve", "known")
+        engine.orders.decide(name, "Approve", "known")
     async with rig.running():
         await rig.settle()
         assert ours(rig) == ["web/a"]
@@ -207,7 +207,7 @@ async def test_many_wait_in_one_hold_and_none_is_asked_for_twice_a_minute(tmp_pa
         called = rig.sinks["out"].calls["apply"]
         await rig.settle(60)
         assert rig.sinks["out"].calls["apply"] == called
-        engine.decide(hold.name, "Approve", "all known")
+        engine.orders.decide(hold.name, "Approve", "all known")
         await rig.settle()
         assert len(ours(rig)) == 300
 
@@ -221,18 +221,18 @@ async def test_released_and_asked_for_again_it_is_adopted(tmp_path: Path) -> Non
     rig.declare(sink(adoption="Identical"), registration("web", entry=ADOPTS))
     async with rig.running() as engine:
         await rig.settle()
-        engine.release(Release())
+        engine.orders.release(Release())
         await rig.settle()
         assert ours(rig) == []
-        engine.release(Release(), undo=True)
+        engine.orders.release(Release(), undo=True)
         await rig.settle()
         (hold,) = engine.holds.holds
-        engine.decide(hold, "Approve", "mine")
+        engine.orders.decide(hold, "Approve", "mine")
         await rig.settle()
         assert ours(rig) == ["web/a"]
-        engine.release(Release())
+        engine.orders.release(Release())
         await rig.settle()
-        engine.release(Release(), undo=True)
+        engine.orders.release(Release(), undo=True)
         await rig.settle()
         assert ours(rig) == [], "an approval is used up by the takeover that it lets pass"
         assert len(engine.holds.waiting("out")) == 1

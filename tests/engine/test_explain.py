@@ -158,7 +158,7 @@ async def test_a_sink_that_is_down_paused_dry_or_not_declared(tmp_path: Path) ->
         rig.memory["mem"].set(service("web", "a", "b"))
         await rig.settle(2)
         assert "refused" in wrong(await ask(rig, sink="out"))[0].text
-        engine.set_paused("out", True)
+        engine.orders.set_paused("out", True)
         await rig.settle()
         assert "waypost resume out" in wrong(await ask(rig, sink="out"))[0].do
 

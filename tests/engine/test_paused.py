@@ -17,11 +17,11 @@ async def test_a_paused_sink_is_not_written_and_catches_up_when_it_goes_on(tmp_p
     rig.declare(registration("web"))
     async with rig.running() as engine:
         await rig.settle()
-        engine.set_paused("out", True)
+        engine.orders.set_paused("out", True)
         rig.memory["mem"].set(service("web", "b", "c"))
         await rig.settle(60)
         assert rig.found() == ["web/a", "web/b"]
-        engine.set_paused("out", False)
+        engine.orders.set_paused("out", False)
         await rig.settle()
         assert rig.found() == ["web/b", "web/c"]
         assert engine.settled()
@@ -34,7 +34,7 @@ async def test_it_stays_paused_across_a_restart(tmp_path: Path) -> None:
     rig.declare(registration("web"))
     async with rig.running() as engine:
         await rig.settle()
-        engine.set_paused("out", True)
+        engine.orders.set_paused("out", True)
         await rig.settle()
     written = len(rig.target().log)
     rig.memory["mem"].set(service("web", "a", "b"))
@@ -42,7 +42,7 @@ async def test_it_stays_paused_across_a_restart(tmp_path: Path) -> None:
         await rig.settle(60)
         assert engine.reconciler.targets["out"].mode == "Paused"
         assert len(rig.target().log) == written
-        engine.set_paused("out", False)
+        engine.orders.set_paused("out", False)
         await rig.settle()
         assert rig.found() == ["web/a", "web/b"]
     async with rig.running() as engine:
@@ -56,7 +56,7 @@ async def test_a_sink_that_does_not_exist_cannot_be_paused(tmp_path: Path) -> No
     async with rig.running() as engine:
         await rig.settle()
         with pytest.raises(KeyError):
-            engine.set_paused("nowhere", True)
+            engine.orders.set_paused("nowhere", True)
         assert not (tmp_path / "state" / "paused.json").exists()
 
 

@@ -51,7 +51,7 @@ async def test_what_a_person_releases_stays_and_is_ours_no_more(
     rig = two(tmp_path)
     async with rig.running() as engine:
         await rig.settle()
-        engine.release(release)
+        engine.orders.release(release)
         await rig.settle()
         assert rig.found() == ALL
         assert ours(rig) == left
@@ -66,7 +66,7 @@ async def test_what_is_released_is_not_written_again_by_changes_nor_after_a_rest
     rig = two(tmp_path)
     async with rig.running() as engine:
         await rig.settle()
-        engine.release(Release(registration="default/web"))
+        engine.orders.release(Release(registration="default/web"))
         await rig.settle()
         rig.memory["mem"].set(service("web", "a", "x"))
         await rig.settle()
@@ -85,10 +85,10 @@ async def test_what_is_asked_for_again_meets_what_was_left_behind(tmp_path: Path
     rig = two(tmp_path)
     async with rig.running() as engine:
         await rig.settle()
-        engine.release(Release(registration="default/web"))
+        engine.orders.release(Release(registration="default/web"))
         await rig.settle()
         rig.target().set("web/b", None)
-        engine.release(Release(registration="default/web"), undo=True)
+        engine.orders.release(Release(registration="default/web"), undo=True)
         await rig.settle()
         assert ours(rig) == ["api/c", "web/b"], "what is there still is a conflict"
         assert any(problem.startswith("conflict") for problem in rig.problems())
@@ -101,7 +101,7 @@ async def test_one_of_two_names_is_released_alone(tmp_path: Path) -> None:
     rig.declare(registration("web", names=["web", "www"]))
     async with rig.running() as engine:
         await rig.settle()
-        engine.release(Release(name="www"))
+        engine.orders.release(Release(name="www"))
         await rig.settle()
         assert ours(rig) == ["web/a", "web/b"]
         rig.memory["mem"].set(service("web", "a", "b", "c"))
@@ -115,7 +115,7 @@ async def test_what_goes_while_its_name_is_being_released_stays(tmp_path: Path) 
     async with rig.running() as engine:
         await rig.settle()
         rig.sinks["out"].down = AdapterError("away")
-        engine.release(Release(name="web"))
+        engine.orders.release(Release(name="web"))
         rig.memory["mem"].set(service("web", "a"))
         await rig.settle(10)
         rig.sinks["out"].down = None
@@ -133,7 +133,7 @@ async def test_what_waits_for_a_person_is_released_as_well(tmp_path: Path) -> No
     async with rig.running() as engine:
         await rig.settle()
         assert [hold.cause for hold in engine.holds.holds.values()] == ["UnknownRegistration"]
-        engine.release(Release(registration="default/web"))
+        engine.orders.release(Release(registration="default/web"))
         await rig.settle()
         assert ours(rig) == ["api/c"]
         assert rig.found() == ALL
@@ -146,7 +146,7 @@ async def test_a_release_waits_for_a_sink_that_is_away(tmp_path: Path) -> None:
     async with rig.running() as engine:
         await rig.settle()
         rig.sinks["out"].down = AdapterError("away")
-        engine.release(Release())
+        engine.orders.release(Release())
         await rig.settle(30)
         assert ours(rig) == ALL
         rig.sinks["out"].down = None
@@ -162,7 +162,7 @@ async def test_a_release_that_cannot_be_kept_does_not_happen(tmp_path: Path) -> 
         await rig.settle()
         (tmp_path / "state" / "released.tmp").mkdir()
         with pytest.raises(OSError, match=r"released\.tmp"):
-            engine.release(Release())
+            engine.orders.release(Release())
         await rig.settle()
         assert ours(rig) == ALL
 

@@ -190,7 +190,7 @@ async def test_what_waits_for_a_person_is_held_and_not_programmed(tmp_path: Path
         assert sink_report(engine).held == waiting
         (hold,) = status.holds(engine)
         assert (hold.cause, hold.removals) == ("BudgetExceeded", waiting)
-        engine.decide(hold.name, "Approve")
+        engine.orders.decide(hold.name, "Approve")
         await rig.settle(3)
         assert "Held" not in conditions(stands(rig))
 
@@ -328,7 +328,7 @@ async def test_a_paused_or_dry_sink_says_that_nothing_is_written(tmp_path: Path)
         found = stands(rig).sinks[0]
         assert (found.pending, found.programmed) == (2, False)
         assert "DryRun" in found.reason
-        engine.set_paused("out", True)
+        engine.orders.set_paused("out", True)
         await rig.settle()
         assert "Paused" in stands(rig).sinks[0].reason
 

@@ -13,7 +13,6 @@ from tests.rig import Rig, registration, service
 from waypost.adapter import AdapterError, Fenced, PermanentError
 from waypost.engine.beside import Beside
 from waypost.engine.releases import Release
-from waypost.engine.succession import hand_on
 from waypost.testing.context import TestContext
 from waypost.testing.memory import ScriptedElector
 from waypost.testing.memory_elector import MemoryElection, MemoryElector
@@ -103,8 +102,8 @@ async def test_a_decision_outlives_the_leader_that_it_was_told(tmp_path: Path) -
         assert len(pair.one.found()) == 70
         (hold,) = pair.one.engine.holds.holds.values()
         pair.one.sinks["out"].down = AdapterError("away")  # it cannot do it any more
-        pair.one.engine.decide(hold.name, "Approve", "CHG-1")
-        await hand_on(pair.one.engine)
+        pair.one.engine.orders.decide(hold.name, "Approve", "CHG-1")
+        await pair.one.engine.succession.hand_on()
         await pair.fail_over()
         assert len(pair.one.found()) == 50
         assert pair.two.engine.holds.holds[hold.name].reason == "CHG-1"
@@ -116,33 +115,33 @@ async def test_a_decision_outlives_the_leader_that_it_was_told(tmp_path: Path) -
 async def test_a_paused_sink_stays_paused_and_goes_on_again_under_the_next_leader(tmp_path: Path) -> None:
     pair = Pair(tmp_path)
     async with pair.running():
-        pair.one.engine.set_paused("out", paused=True)
-        await hand_on(pair.one.engine)
+        pair.one.engine.orders.set_paused("out", paused=True)
+        await pair.one.engine.succession.hand_on()
         await pair.one.settle()
         written, stamp = len(pair.one.target().log), pair.one.target().stamps["me"]
         pair.have([*NAMES, "new"])
         pair.election.cut.add("one")
         await pair.one.settle(20)
         assert pair.two.engine.leadership.leads()
-        assert pair.two.engine.paused == {"out"}
+        assert pair.two.engine.orders.paused == {"out"}
         assert (len(pair.one.target().log), pair.one.target().stamps["me"]) == (written, stamp), "it was written to"
-        pair.two.engine.set_paused("out", paused=False)
-        await hand_on(pair.two.engine)
+        pair.two.engine.orders.set_paused("out", paused=False)
+        await pair.two.engine.succession.hand_on()
         await pair.one.settle()
         assert "web/new" in pair.one.found()
         pair.election.cut.clear()
         pair.election.cut.add("two")
         await pair.one.settle(20)
         assert pair.one.engine.leadership.leads()
-        assert not pair.one.engine.paused
+        assert not pair.one.engine.orders.paused
 
 
 @virtual_test
 async def test_what_was_released_is_released_for_the_next_leader(tmp_path: Path) -> None:
     pair = Pair(tmp_path)
     async with pair.running():
-        pair.one.engine.release(Release(registration="default/web"))
-        await hand_on(pair.one.engine)
+        pair.one.engine.orders.release(Release(registration="default/web"))
+        await pair.one.engine.succession.hand_on()
         await pair.one.settle()
         before = dict(pair.one.target().records)
         await pair.fail_over()
@@ -159,7 +158,7 @@ async def test_what_one_process_alone_knew_comes_along_into_the_first_election(t
         pair.have(NAMES[20:])
         await pair.one.settle()
         assert len(pair.one.found()) == 80
-        alone.release(Release(registration="default/none"))
+        alone.orders.release(Release(registration="default/none"))
     async with pair.one.running(pair.elector("one")), pair.two.running(pair.elector("two")):
         await pair.one.settle()
         await pair.fail_over()

@@ -89,7 +89,7 @@ async def test_what_was_rejected_stays_though_there_is_room_again_until_the_deci
         await rig.settle(30)
         assert len(rig.found()) == 14
         (hold,) = engine.holds.holds.values()
-        engine.decide(hold.name, "Reject", "not tonight")
+        engine.orders.decide(hold.name, "Reject", "not tonight")
         await rig.settle(750)  # the window has slid
         assert len(rig.found()) == 14
         await rig.settle(300)

@@ -47,7 +47,7 @@ async def test_of_a_hundred_removed_one_by_one_seventy_stay_and_approval_frees_e
         assert (hold.cause, hold.removals, hold.of) == ("BudgetExceeded", 30, 70)
         assert len(hold.sample) == 10
         before = set(rig.found())
-        engine.decide(hold.name, "Approve", "CHG-1")
+        engine.orders.decide(hold.name, "Approve", "CHG-1")
         rig.memory["mem"].set(service("web", *left[5:]))  # five more, which nobody approved
         await rig.settle(5)
         assert before - set(rig.found()) == {f"web/{name}" for name in NAMES[30:60]}
@@ -177,7 +177,7 @@ async def test_a_rejected_hold_stays(tmp_path: Path) -> None:
         rig.memory["mem"].set(service("web", *NAMES[60:]))
         await rig.settle(3)
         (name,) = engine.holds.holds
-        engine.decide(name, "Reject", "not yet")
+        engine.orders.decide(name, "Reject", "not yet")
         await rig.settle(600)
         assert len(rig.found()) == 70
 
@@ -240,9 +240,9 @@ async def cut_off(rig: Rig) -> None:
 
 
 async def paused(rig: Rig) -> None:
-    rig.engine.set_paused("out", paused=True)
+    rig.engine.orders.set_paused("out", paused=True)
     await asyncio.sleep(5)
-    rig.engine.set_paused("out", paused=False)
+    rig.engine.orders.set_paused("out", paused=False)
 
 
 @pytest.mark.parametrize("interrupt", [redeclared, cut_off, paused])
@@ -312,7 +312,7 @@ async def test_who_approved_a_change_did_not_approve_a_withdrawal(tmp_path: Path
         await rig.settle(15)
         (hold,) = engine.holds.holds.values()
         assert (hold.cause, hold.removals, hold.changes) == ("MassChange", 0, 40)
-        engine.decide(hold.name, "Approve", "CHG-1")
+        engine.orders.decide(hold.name, "Approve", "CHG-1")
         await rig.settle()
         assert on_new_port(rig) == 100
         rig.memory["mem"].set(service("web"))
@@ -329,7 +329,7 @@ async def test_an_approval_is_used_up_by_what_it_let_pass(tmp_path: Path) -> Non
         await rig.settle(15)
         (hold,) = engine.holds.holds.values()
         assert hold.removals == 70
-        engine.decide(hold.name, "Approve", "CHG-1", 3600)
+        engine.orders.decide(hold.name, "Approve", "CHG-1", 3600)
         await rig.settle()
         assert not rig.found()
         rig.memory["mem"].set(service("web", *NAMES))
@@ -339,7 +339,7 @@ async def test_an_approval_is_used_up_by_what_it_let_pass(tmp_path: Path) -> Non
         await rig.settle(30)
         assert len(rig.found()) == 70
         (waiting,) = [hold for hold in engine.holds.holds.values() if not hold.decision]
-        engine.decide(waiting.name, "Approve", "CHG-2")
+        engine.orders.decide(waiting.name, "Approve", "CHG-2")
         await rig.settle()
         assert not rig.found()
 
@@ -398,7 +398,7 @@ async def test_an_approval_of_the_future_is_none(tmp_path: Path) -> None:
         (hold,) = engine.holds.holds.values()
         rig.memory["mem"].set(service("web", *NAMES))
         rig.clock.jump(1e8)  # a clock that is wrong, while a person decides
-        engine.decide(hold.name, "Approve", "CHG-1")
+        engine.orders.decide(hold.name, "Approve", "CHG-1")
         await rig.settle(5)
         rig.clock.jump(-1e8)
         await rig.settle(2000)

@@ -41,7 +41,7 @@ async def test_a_registration_that_vanished_while_waypost_was_down_waits_for_a_p
         assert rig.found() == ["api/x", "web/a", "web/b"]
         (hold,) = engine.holds.holds.values()
         assert hold.cause == "UnknownRegistration"
-        engine.decide(hold.name, "Approve", "it was meant")
+        engine.orders.decide(hold.name, "Approve", "it was meant")
         await rig.settle(5)
         assert rig.found() == ["api/x"]
 

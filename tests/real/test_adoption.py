@@ -46,7 +46,7 @@ async def taken_over(rig: RealRig, wanted: int) -> None:
     await until(lambda: sum(h.changes for h in rig.engine.holds.holds.values()) == wanted, "one hold names them", LONG)
     (hold,) = rig.engine.holds.holds.values()
     assert (hold.cause, hold.removals, hold.changes) == ("Takeover", 0, wanted)
-    rig.engine.decide(hold.name, "Approve", "they are ours since ever")
+    rig.engine.orders.decide(hold.name, "Approve", "they are ours since ever")
     await until(lambda: not rig.engine.holds.waiting("out") and rig.engine.settled(), "all is taken over", LONG)
 
 
@@ -115,8 +115,8 @@ async def test_5000_in_consul_are_met_some_taken_over_and_all_left_in_place(cons
         assert {met[key]["ModifyIndex"] for key in met.keys() - ours} == {
             before[key]["ModifyIndex"] for key in met.keys() - ours
         }
-        engine.release(Release())
-        await until(lambda: not engine.covered(Release())["out"] and engine.settled(), "all is released", LONG)
+        engine.orders.release(Release())
+        await until(lambda: not engine.orders.covered(Release())["out"] and engine.settled(), "all is released", LONG)
     after = await instances(consul, driver.suffix)
     assert {key: told(each) for key, each in after.items()} == {key: told(each) for key, each in before.items()}
     assert not [key for key, each in after.items() if "waypost-owner" in each["ServiceMeta"]]
@@ -148,8 +148,8 @@ async def test_5000_in_bind_are_met_some_taken_over_and_all_left_in_place(named:
         assert [row for step in steps for row in step.gone if row[1] in {"A", "AAAA", "SRV"}] == []
         whose = {row[0].partition(".")[0] for step in steps for row in step.come if "waypost=1" in row[2]}
         assert len(whose) == same
-        engine.release(Release())
-        await until(lambda: not engine.covered(Release())["out"] and engine.settled(), "all is released", LONG)
+        engine.orders.release(Release())
+        await until(lambda: not engine.orders.covered(Release())["out"] and engine.settled(), "all is released", LONG)
     rows = [row for step in await driver.steps() if step.serial > began for row in step.gone]
     assert {row[1] for row in rows} <= {"TXT", "SOA"}, "something that consumers see went"
     zone = await named.zone()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from tests.simulation.acts import act, some_replica, some_service, some_source
 from tests.simulation.budget import WINDOW
@@ -86,7 +86,7 @@ def clock_jumps(world: World, place: int, seconds: float) -> None:
 
 
 @act(5, lambda random, schedule: (random.choice(["Approve", "Reject"]), random.choice([5, 900])))
-def decide(world: World, decision: str, seconds: int) -> None:
+def decide(world: World, decision: Literal["Approve", "Reject"], seconds: int) -> None:
     """A person decides of all that waits."""
     world.decide(decision, seconds)
 

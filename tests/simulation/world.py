@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, Literal
 
 from tests.simulation.judge import Judge
 from tests.simulation.lives import Life, SimElector
@@ -130,7 +130,7 @@ class World:
         address = instance(name).addresses[0].value
         (self.sick.add if sick else self.sick.discard)(address)
 
-    def decide(self, decision: str, seconds: int) -> None:
+    def decide(self, decision: Literal["Approve", "Reject"], seconds: int) -> None:
         """Let a person decide of all that waits, in every engine."""
         for life in self.lives:
             if life is None:
@@ -140,7 +140,7 @@ class World:
                     continue
                 if decision == "Approve":
                     self.judge.sends.approved.update(hold.pairs)
-                life.engine.decide(name, decision, "so be it", seconds)
+                life.engine.orders.decide(name, decision, "so be it", seconds)
                 self.note(f"{decision} {name} {hold.cause} {hold.sample}")
 
     # --- engines

@@ -200,11 +200,11 @@ async def until_released(
 
         def done() -> bool:
             read = all(name in targets and targets[name].loaded for name in wanted)
-            return read and not any(engine.covered(release).values())
+            return read and not any(engine.orders.covered(release).values())
 
         while not done() and loop.time() < until:  # noqa: ASYNC110 - no event tells it of all sinks
             await asyncio.sleep(0.05)
-        _told(options, [Released(release, True, engine.covered(release), str(release))])
+        _told(options, [Released(release, True, engine.orders.covered(release), str(release))])
         unread = [name for name in wanted if name not in targets or not targets[name].loaded]
         if unread:
             why = targets[unread[0]].condition.message if unread[0] in targets else ""

@@ -14,22 +14,24 @@ from typing import TYPE_CHECKING, Any
 
 from waypost.engine.apart import apart
 from waypost.engine.beside import Beside
-from waypost.engine.budgets import SpentFile
 from waypost.engine.catalog import Loss, SourceView
 from waypost.engine.changes import Ring
 from waypost.engine.context import AdapterContext, Declared, FileCredentials, Secrets
 from waypost.engine.holds import Holds
 from waypost.engine.leadership import Leadership
 from waypost.engine.observe import RESYNC_SECONDS
+from waypost.engine.orders import Orders
 from waypost.engine.overlay import HealthOverlay
 from waypost.engine.paused import PausedFile
 from waypost.engine.policy import Policy, SinkSafety, SourceSafety
 from waypost.engine.publish import Far, Near
 from waypost.engine.reconcile import Reconciler
-from waypost.engine.releases import Release, Releases
-from waypost.engine.succession import forget_decisions, take_up
+from waypost.engine.releases import Releases
+from waypost.engine.spending import Spending
+from waypost.engine.succession import Succession
 from waypost.engine.supervise import SinkRunner, SourceRunner
 from waypost.engine.target import Mode, Target
+from waypost.engine.timers import Timers
 from waypost.engine.writer import Writer
 from waypost.kit.cidrs import Allowed
 from waypost.kit.metrics import MetricsRegistry
@@ -42,10 +44,8 @@ if TYPE_CHECKING:
 __all__ = ["Engine"]
 
 APPLIED_SECONDS = 0.01
-HOLDS_SECONDS = 1.0  # how often what waits is looked at, while anything waits
 STOP_SECONDS = 5.0  # how long an adapter may take to close
 RESTART_SECONDS = 30.0  # after what should never happen
-REVIEW_SECONDS = 10.0  # how often what waits is planned again, for a budget's window slides
 
 log = logging.getLogger(__name__)
 
@@ -87,10 +87,11 @@ class Engine:
         self.ring = Ring(clock.wall)
         self.holds = Holds(state_dir / "holds", clock.wall)
         self.beside = Beside(elector)
-        self.leadership = Leadership(elector, clock, rng, prepare=lambda _: take_up(self))
+        self.leadership = Leadership(elector, clock, rng, prepare=lambda _: self.succession.take_up())
         self.overlay = overlay or HealthOverlay(clock, rng, self.metrics.bound())
         self.releases = Releases(state_dir)
-        self.reconciler = Reconciler(clock.monotonic, self.overlay, self._nudge, self.releases)
+        self._due = asyncio.Event()  # something may be due sooner than the timers know
+        self.reconciler = Reconciler(clock.monotonic, self.overlay, self._due.set, self.releases)
         self.reconciler.only_releases = only_releases
         self.overlay.attach(self.reconciler)
         self.settings: Settings | None = None
@@ -99,17 +100,27 @@ class Engine:
         self.warnings: dict[tuple[str, str], dict[str, str]] = {}  # (kind, name) → reason → message
         self.faults: Mapping[tuple[str, str], list[str]] = {}  # (kind, key) → what is wrong with its manifest
         self.touched: set[str] = set()  # registrations that may stand otherwise than when this was last emptied
-        self.paused: set[str] = set(PausedFile(state_dir).load())  # sinks that a person paused
         self._declared: dict[str, Declared] = {}
         self._shared = Shared()
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._fenced: dict[str, int] = {}  # sink → the term in which another installation claimed it
-        self._counted: dict[str, int] = {}  # sink → the term in which what is spent of its budgets was last known
         self._again: set[str] = set()  # sinks whose runner begins anew
         self._applying = False  # what was asked for is on its way into the parts
         self._changed = asyncio.Event()
         self._pending: Settings | None = None
-        self._timer = asyncio.Event()
+        self.orders = Orders(
+            self.holds,
+            self.releases,
+            PausedFile(state_dir),
+            self.reconciler,
+            sinks=lambda: self.settings.sinks if self.settings is not None else (),
+            begin_anew=self._begin_anew,
+            begun_anew=self._begun_anew,
+            on_decision=self._due.set,
+        )
+        self._spending = Spending(state_dir / "budgets", clock, self.leadership, self.beside)
+        self.succession = Succession(self.beside, self.orders, self._spending.files, self.leadership.leads)
+        self._timers = Timers(self.reconciler, self.holds, clock, self._due, self.succession.forget_decisions)
 
     # --- running
 
@@ -124,7 +135,7 @@ class Engine:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.leadership.run(), name="leadership")
                 group.create_task(self.overlay.run(), name="health")
-                group.create_task(self._run_timers(), name="timers")
+                group.create_task(self._timers.run(), name="timers")
                 while True:
                     await self._changed.wait()
                     self._changed.clear()
@@ -195,7 +206,7 @@ class Engine:
         view = self.reconciler.views.get(name)
         if view is None:
             view = SourceView(name, loss, self.reconciler.changed, self._clock.monotonic)
-            view.on_doubt = self._nudge
+            view.on_doubt = self._due.set
             self.reconciler.views[name] = view
             for target in self.reconciler.targets.values():
                 view.recall(
@@ -236,7 +247,7 @@ class Engine:
     def _mode(self, sink: ServiceSink) -> Mode:
         if self._dry_run:
             return "DryRun"
-        return "Paused" if sink.name in self.paused else sink.spec.mode
+        return "Paused" if sink.name in self.orders.paused else sink.spec.mode
 
     def _source_safety(self, name: str) -> SourceSafety:
         source = self.settings.sources.get(name) if self.settings is not None else None
@@ -295,6 +306,14 @@ class Engine:
             self.holds.forget_sink(name)
             self.reconciler.forget_target(name)
 
+    def _begin_anew(self, sinks: Collection[str]) -> None:
+        self._again.update(sinks)
+        self._changed.set()
+
+    async def _begun_anew(self) -> None:
+        while self._again or self._applying:
+            await self._clock.sleep(APPLIED_SECONDS)
+
     async def _restart(self, names: Collection[str], group: asyncio.TaskGroup) -> None:
         """Begin these sinks anew, as their mode is now."""
         known = self.settings.sinks if self.settings is not None else {}
@@ -321,19 +340,7 @@ class Engine:
         assert self.settings is not None
         sink = self.settings.sinks[name]
         target = self.reconciler.targets[name]
-        spent = SpentFile(self._state_dir / "budgets" / f"{name}.json", self._clock.monotonic, self._clock.wall)
-
-        def loaded() -> None:
-            now = self._clock.monotonic()
-            if target.unsure:
-                target.refund_undone()
-                spent.save(target.policy)
-            first = not target.policy.begun
-            target.policy.observed(now, {key: shelf.ready for key, shelf in target.ledger.shelves.items()})
-            if not self._know_spent(name, target, spent, first=first) and target.ledger.records:
-                target.policy.spend_all(now)
-            if target.mode == "Apply":
-                spent.save(target.policy)
+        spending = self._spending.of(target)
 
         def writer() -> Writer:
             return Writer(
@@ -344,16 +351,10 @@ class Engine:
                 self._clock,
                 self._random,
                 may_write=lambda: target.mode != "Apply" or self.leadership.leads(),
-                on_spent=lambda: spent.save(target.policy),
-                on_hold=self._nudge,
-                may_send=may_send,
+                on_spent=spending.save,
+                on_hold=self._due.set,
+                may_send=spending.may_send,
             )
-
-        async def may_send() -> bool:
-            """Have the next leader know what is spent, before it is."""
-            if target.mode != "Apply" or not self.beside.active:
-                return True
-            return await self.beside.kept(f"budget.{name}", spent.content) and self.leadership.leads()
 
         runner = SinkRunner(
             target,
@@ -363,7 +364,7 @@ class Engine:
             self._clock,
             self._random,
             resync_seconds=self._resync_seconds,
-            on_loaded=loaded,
+            on_loaded=spending.observed,
             on_fenced=lambda term: self._fenced.update({name: term}),
             fenced_term=self._fenced.get(name, 0),
         )
@@ -373,24 +374,6 @@ class Engine:
             await asyncio.Event().wait()
         kind = self._sink_type(sink.spec.type)
         await runner.run(kind, sink.decoded_config, self._context("sink", sink, sink.spec.owner_id))
-
-    def _know_spent(self, name: str, target: Target, spent: SpentFile, *, first: bool) -> bool:
-        """Have what is spent of a sink's budgets known in this term, whoever led before; say whether it is."""
-        term, former = self.leadership.term, self._counted.get(name)
-        if self.leadership.elector is None or target.mode != "Apply" or term is None:
-            return not first or spent.load(target.policy)
-        self._counted[name] = term.number
-        if self.beside.active:
-            if former == term.number and not first:
-                return True
-            return spent.take_up(target.policy, self.beside.value(f"budget.{name}"))
-        if first:
-            return term.number == 1 and spent.load(target.policy)
-        return former is not None and term.number <= former + 1  # else another may have led
-
-    def spent_files(self) -> list[tuple[str, bytes]]:
-        """Return what the state folder has of sinks' budgets, by the sinks' names."""
-        return [(file.stem, file.read_bytes()) for file in (self._state_dir / "budgets").glob("*.json")]
 
     def _context(self, kind: str, resource: ServiceSource | ServiceSink, owner: str) -> AdapterContext:
         name = resource.name
@@ -420,127 +403,7 @@ class Engine:
             on_warn=warn,
         )
 
-    # --- time and people
-
-    def _nudge(self) -> None:
-        self._timer.set()
-
-    async def _run_timers(self) -> None:
-        """Do what is due because of time, and keep the holds as people see them; sleeps while nothing is."""
-        reviewed = 0.0
-        while True:
-            now = self._clock.monotonic()
-            due = self.reconciler.next_due()
-            targets = self.reconciler.targets
-            waits = [name for name in targets if self.holds.anything_waits(name)]
-            if waits or self.holds.holds:
-                due = min(due if due is not None else now + HOLDS_SECONDS, now + HOLDS_SECONDS)
-            try:
-                async with asyncio.timeout(None if due is None else max(0.0, due - now)):
-                    await self._timer.wait()
-            except TimeoutError:
-                pass
-            self._timer.clear()
-            self.reconciler.tick()
-            for hold in self.holds.show(self._owned, self._planned):
-                log.warning(
-                    "hold=%s sink=%s cause=%s removals=%d changes=%d of=%d",
-                    hold.name,
-                    hold.sink,
-                    hold.cause,
-                    hold.removals,
-                    hold.changes,
-                    hold.of,
-                )
-            now = self._clock.monotonic()
-            if waits and now - reviewed >= REVIEW_SECONDS:
-                reviewed = now
-                for name in waits:
-                    if name in targets:
-                        targets[name].mark_pairs(self.holds.waiting(name))
-            await forget_decisions(self)
-
-    def _planned(self, sink: str, source: str) -> bool:
-        target, view = self.reconciler.targets.get(sink), self.reconciler.views.get(source)
-        return target is not None and target.settled and (view is None or view.complete)
-
-    def _owned(self, sink: str) -> int:
-        target = self.reconciler.targets.get(sink)
-        return target.ledger.ready if target is not None else 0
-
-    def decide(self, name: str, decision: Any, reason: str = "", expires_seconds: int = 900) -> Any:
-        """Take a person's decision on a hold; KeyError where there is none of that name."""
-        hold = self.holds.decide(name, decision, reason, expires_seconds)
-        log.warning("hold=%s decision=%s reason=%r", name, decision, reason)
-        target = self.reconciler.targets.get(hold.sink)
-        if target is not None:
-            target.mark_pairs(self.holds.waiting(hold.sink))
-        self._nudge()
-        return hold
-
-    def take_decision(self, content: bytes) -> None:
-        """Take a decision on a hold that another leader was told (see `succession`)."""
-        self.holds.take_up(content)
-        self._nudge()
-
-    def set_paused(self, name: str, paused: bool) -> None:  # noqa: FBT001 - what is wanted, not how
-        """Pause a sink (nothing is read or written) or let it go on; kept across restarts.
-
-        KeyError: there is none. OSError: it cannot be kept, and does not happen.
-        """
-        if self.settings is None or name not in self.settings.sinks:
-            raise KeyError(name)
-        if paused == (name in self.paused):
-            return
-        wanted = self.paused ^ {name}
-        PausedFile(self._state_dir).save(wanted)  # first: what cannot be kept does not happen
-        self.paused = wanted
-        log.warning("sink=%s paused=%s", name, paused)
-        self._again.add(name)
-        self._changed.set()
-
-    async def replace_paused(self, paused: set[str]) -> None:
-        """Have these sinks paused and no others, and return when they are. Where it cannot be kept, it holds anyway."""
-        changed, self.paused = self.paused ^ paused, paused
-        if not changed:
-            return
-        try:
-            PausedFile(self._state_dir).save(paused)
-        except OSError:
-            log.exception("paused=%r effect='it holds until this process ends'", sorted(paused))
-        self._again |= changed & self.reconciler.targets.keys()
-        self._changed.set()
-        while self._again or self._applying:
-            await self._clock.sleep(APPLIED_SECONDS)
-
-    def release(self, release: Release, *, undo: bool = False) -> bool:
-        """Leave in the sinks what a release covers, ours no more, or ask for it again; say whether that is news.
-
-        Kept across restarts. OSError: it cannot be kept, and does not happen.
-        """
-        if not self.releases.change(release, undo=undo):
-            return False
-        log.warning("release=%r undo=%s", str(release), undo)
-        for name, target in self.reconciler.targets.items():
-            if release.sink in {"", name}:
-                shown = [key for sink, key in self.reconciler.showings if sink == name]
-                for key in (*shown, *target.ledger.shelves):
-                    if release.registration in {"", key.registration}:
-                        target.mark(key, None)
-        return True
-
-    def covered(self, release: Release) -> dict[str, int]:
-        """Return how many records in each sink a release covers, by the publications that have them."""
-        found = {}
-        for name, target in self.reconciler.targets.items():
-            if release.sink in {"", name}:
-                found[name] = sum(
-                    shelf.records()
-                    for key, shelf in target.ledger.shelves.items()
-                    if release.registration in {"", key.registration}
-                    and (not release.name or release.name in target.names.left.get(key, ()))
-                )
-        return found
+    # --- questions
 
     def is_declared(self, name: str) -> bool:
         """Say whether a source's services are written in registrations: then there is nothing to hear of it."""

@@ -176,7 +176,7 @@ class HoldObjects(Handler[Item]):
         if spec.digest != hold.digest:
             return  # of another set that has the same name: it is deleted, and made anew
         if spec.decision is not None and (spec.decision, spec.reason) != (hold.decision, hold.reason):
-            hold = self._engine.decide(name, spec.decision, spec.reason, spec.expires_seconds)
+            hold = self._engine.orders.decide(name, spec.decision, spec.reason, spec.expires_seconds)
             self._on_news(item, "Approved" if spec.decision == "Approve" else "Rejected", spec.reason)
         elif hold.decision and spec.decision is None:
             decided = {"decision": hold.decision, "reason": hold.reason, "expiresSeconds": hold.expires_seconds}

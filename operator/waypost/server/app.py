@@ -18,7 +18,6 @@ from waypost.engine.changes import MOST
 from waypost.engine.explain import Question, explain
 from waypost.engine.outlook import MOST_STEPS, outlook
 from waypost.engine.releases import Release
-from waypost.engine.succession import hand_on
 from waypost.engine.whois import whois
 from waypost.kit.listen import parse_listen
 from waypost.kit.metrics import CONTENT_TYPE
@@ -88,7 +87,7 @@ class Admin:
         """Say where what was decided is not known to who leads next."""
         try:
             async with asyncio.timeout(HAND_ON_SECONDS):
-                await hand_on(self._engine)
+                await self._engine.succession.hand_on()
         except (AdapterError, TimeoutError) as failed:
             why = str(failed) or "it does not answer"
             return error(503, f"done here, but not kept beside the elector's lease ({why}): say it again")
@@ -179,7 +178,7 @@ class Admin:
         except msgspec.MsgspecError as wrong:
             return error(400, f'expected a decision, as {{"decision": "Approve", "reason": "…"}}: {wrong}')
         try:
-            hold = self._engine.decide(name, decision.decision, decision.reason, decision.expires_seconds)
+            hold = self._engine.orders.decide(name, decision.decision, decision.reason, decision.expires_seconds)
         except KeyError:
             known = ", ".join(sorted(self._engine.holds.holds)[:20]) or "none"
             return error(
@@ -195,7 +194,7 @@ class Admin:
         except msgspec.MsgspecError as wrong:
             return error(400, f'expected {{"mode": "pause"}} or {{"mode": "resume"}}: {wrong}')
         try:
-            self._engine.set_paused(name, mode.mode == "pause")
+            self._engine.orders.set_paused(name, mode.mode == "pause")
         except OSError as failed:
             return _not_kept(failed)
         except KeyError:
@@ -225,14 +224,14 @@ class Admin:
         if not asked.undo and (unknown := self._unknown_release(release)) is not None:
             return unknown
         try:
-            self._engine.release(release, undo=asked.undo)
+            self._engine.orders.release(release, undo=asked.undo)
         except OSError as failed:
             return _not_kept(failed)
         return _answer(self._released(release))
 
     def _released(self, release: Release) -> Released:
         given = release in self._engine.releases.given
-        return Released(release, given, self._engine.covered(release), str(release))
+        return Released(release, given, self._engine.orders.covered(release), str(release))
 
     def _unknown_release(self, release: Release) -> web.Response | None:
         """Refuse what is most likely a slip of the pen."""
