@@ -251,4 +251,4 @@ def publication_of(owner: str, registration: str, entry: str, service: str) -> t
 
 
 def _shown(text: str) -> str:
-    return ascii(text if len(text) <= 60 else text[:60] + "…")
+    return ascii(text) if len(text) <= 60 else f"{ascii(text[:60])[:-1]}…'"

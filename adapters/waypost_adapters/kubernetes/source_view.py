@@ -79,17 +79,15 @@ class Group:
             self.slices[name] = now
         changed: list[Instance] = []
         gone: list[str] = []
-        stay: set[str] = set()
-        for instance in came:
-            if instance.addresses:
-                stay.add(instance.id)
-                holders = self._held(instance.id, name)
-                changed.append(instance if len(holders) == 1 else self._from(holders, instance.id))
-        for instance in went:
-            id = instance.id
+        there = _by_id(now) if now is not None else {}
+        stay = dict.fromkeys(instance.id for instance in came if instance.addresses)
+        for id in stay:
+            holders = self._held(id, name)
+            changed.append(there[id] if len(holders) == 1 else self._from(holders, id))
+        for id in dict.fromkeys(instance.id for instance in went):
             if id in stay or name not in (holders := self._holders(id)):
                 continue
-            if now is None or not any(each.id == id and each.addresses for each in now.instances):
+            if id not in there:
                 holders = self._left(id, holders, name)
             if holders:
                 changed.append(self._from(holders, id))

@@ -175,6 +175,11 @@ def test_a_record_that_is_too_large_or_no_text_is_refused_alone() -> None:
     assert "not valid Unicode" in str(rendered[1])
 
 
+def test_a_long_name_is_shown_cut_short_in_ascii() -> None:
+    (refused,) = render(publication("é" * 300), instance("a"))
+    assert f"name '{ascii('é' * 60)[1:-1]}…' is 600 bytes long" in str(refused)
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

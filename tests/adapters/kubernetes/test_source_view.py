@@ -98,6 +98,22 @@ def test_a_service_is_told_when_it_is_there_and_its_slices_are() -> None:
     assert not known.groups, "nothing is kept of what is gone"
 
 
+def test_of_two_endpoints_of_one_id_the_last_is_told_whichever_of_them_changed() -> None:
+    def twice(first: str, last: str) -> Slice:
+        rows = [{"addresses": [each], "targetRef": {"kind": "Pod", "name": "x"}} for each in (first, last)]
+        metadata = {"name": "a", "namespace": "shop", "labels": {"kubernetes.io/service-name": "web"}}
+        return Slice(text(rows, metadata=metadata))
+
+    known, said = view()
+    known.put_service(service())
+    for first, last in (("10.0.0.1", "10.0.0.2"), ("10.0.0.3", "10.0.0.2"), ("10.0.0.3", "10.0.0.4")):
+        known.put_slice(twice(first, last))
+        assert [each.value for each in said.services[WEB]["x"].addresses] == [last]
+        assert [tuple(group.endpoints()) for group in known.shown()] == [tuple(said.services[WEB].values())]
+    known.put_slice(cut("a", "y"))
+    assert (said.ids(), said.last) == (["y"], (["y"], ["x"]))
+
+
 def test_an_event_that_changes_nothing_tells_nothing() -> None:
     known, said = view()
     known.put_service(service())
