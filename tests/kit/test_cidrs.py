@@ -21,12 +21,30 @@ REFUSED = [
     "ff02::1",
     "fd00:ec2::254",
     "::ffff:127.0.0.1",
+    "::127.0.0.1",
+    "64:ff9b::7f00:1",
+    "64:ff9b::a9fe:a9fe",
+    "2002:7f00:1::",
+    "2002:a9fe:a9fe::1",
+    "100.100.100.200",
+    "192.0.0.192",
+    "fd20:ce::254",
     "fe80::1%eth0",
     "localhost",
     "a.localhost.",
     "LOCALHOST",
 ]
-ALLOWED = ["10.0.0.7", "192.168.1.1", "8.8.8.8", "2001:db8::1", "fd00::1", "web.example.com", "localhost.net"]
+ALLOWED = [
+    "10.0.0.7",
+    "192.168.1.1",
+    "8.8.8.8",
+    "2001:db8::1",
+    "fd00::1",
+    "64:ff9b::808:808",
+    "2002:808:808::1",
+    "web.example.com",
+    "localhost.net",
+]
 
 
 @pytest.mark.parametrize("address", REFUSED)

@@ -6,6 +6,7 @@ what we write into a status ourselves is not read as a wish.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -20,7 +21,8 @@ from waypost.settings import (
     Types,
     decode,
 )
-from waypost.settings.explain import field
+from waypost.settings.documents import Path
+from waypost.settings.explain import Fault, field
 from waypost.settings.reading import Document
 
 __all__ = ["Item", "Maker", "ObjectMeta", "key_of"]
@@ -107,6 +109,10 @@ class Maker:
         if self.kind == "ServiceHold" and (status := bytes(wire.status)):
             whole["status"] = msgspec.json.decode(status)
         decoded = decode(whole, self._types)
+        if isinstance(made := decoded.object, ServiceSource | ServiceSink) and (
+            local := tuple(_sockets(made.spec.config, ("spec", "config")))
+        ):
+            decoded = msgspec.structs.replace(decoded, object=None, faults=local)
         decoded = msgspec.structs.replace(decoded, key=key_of(meta), object=self._granted(decoded.object))
         place = f"{self.kind} {key_of(meta)}"
         faults = [Problem(place, 0, 0, self.kind, key_of(meta), field(f.path), f.message) for f in decoded.faults]
@@ -121,3 +127,16 @@ class Maker:
             sink = msgspec.structs.replace(made.spec, grants=(SinkGrant((self._home,)),))
             return msgspec.structs.replace(made, spec=sink)
         return made
+
+
+def _sockets(value: Any, path: Path) -> Iterator[Fault]:
+    """Yield the sockets of Waypost's own machine that a `config` names: files may, an object of the cluster may not."""
+    if isinstance(value, str):
+        if value.lower().startswith("unix:"):
+            yield Fault(path, "a custom resource names no path of Waypost's own machine; expected an address")
+    elif isinstance(value, Mapping):
+        for key, part in value.items():
+            yield from _sockets(part, (*path, str(key)))
+    elif isinstance(value, list | tuple):
+        for at, part in enumerate(value):
+            yield from _sockets(part, (*path, at))
