@@ -127,7 +127,7 @@ def test_one_name_in_two_namespaces_is_two_where_the_sink_keeps_them_apart(tmp_p
             async with rig.running():
                 await rig.settle()
                 assert rig.found() == (["web/a", "web/b"] if namespaced else ["web/a"])
-                assert rig.problems() == ([] if namespaced else ["the name `web` is held by registration shop/one"])
+                assert rig.problems() == ([] if namespaced else ["the name `web` is held by another registration"])
         if not namespaced:
             return
         rig.declare(registration("three", names=["web"], namespace="team"))

@@ -7,6 +7,7 @@ import pytest
 
 from tests.rig import Rig, instance, registration, service, source
 from waypost.adapter import Outcome
+from waypost.engine.explain import Question, explain
 from waypost.engine.standing import standing
 from waypost.settings import ServiceRegistration
 from waypost.settings.status import Condition
@@ -58,13 +59,14 @@ async def test_who_holds_a_name_alone_keeps_it_and_both_sides_are_told(tmp_path:
         assert rig.found() == ["web/a", "web/b"]
         told = "the name `web` is held by registration default/one, which does not say `sharing: Shared`"
         assert rig.problems() == [told]
+        wanted = "the name `web` stays with it, though registration default/two wants it"
         loser, holder = conflicted(rig, "two"), conflicted(rig, "one")
         assert loser is not None
-        assert loser.reason == "Conflicted"
+        assert (loser.reason, loser.message) == ("Conflicted", f"1 names or records are held by others: {told}")
         assert holder is not None
         assert (holder.reason, holder.message) == (
             "Contended",
-            "1 of its names are wanted by others, and not shared",
+            f"1 of its names are wanted by others, and not shared: {wanted}",
         )
         status = standing(rig.engine, "default/one", 0.0)
         assert status is not None
@@ -72,6 +74,39 @@ async def test_who_holds_a_name_alone_keeps_it_and_both_sides_are_told(tmp_path:
             "sinks entry `out`: the name `web` stays with it, though registration default/two wants it",
         )
         assert next(c.status for c in status.conditions if c.type == "Ready") == "True"
+
+
+@pytest.mark.parametrize("sharing", ["Exclusive", "Shared"])
+def test_a_registration_is_not_told_of_those_of_other_namespaces_and_explain_names_them(
+    tmp_path: Path, sharing: str
+) -> None:
+    @virtual_test
+    async def scenario() -> None:
+        rig = Rig(tmp_path)
+        rig.memory["mem"].set(service("one", "a"), service("two", "a"), service("three", "a"))
+        rig.declare(web("one", sharing=sharing))
+        async with rig.running():
+            await rig.settle()
+            rig.declare(
+                web("two", sharing=sharing, namespace="secret"), web("three", sharing=sharing, namespace="hidden")
+            )
+            await rig.settle()
+            now = rig.clock.monotonic()
+            for key in ("default/one", "secret/two", "hidden/three"):
+                found = standing(rig.engine, key, now)
+                others = {"default/", "secret/", "hidden/"} - {f"{key.partition('/')[0]}/"}
+                assert not [other for other in others if other in repr(found)], key
+            late = standing(rig.engine, "secret/two", now)
+            assert late is not None
+            assert "another registration" in str(late.problems)
+            if sharing == "Exclusive":
+                holder = conflicted(rig, "one")
+                assert holder is not None
+                assert "though 2 other registrations want it" in holder.message
+                said = repr(await explain(rig.engine, Question("secret/two"), now))
+                assert "held by registration default/one" in said
+
+    scenario()
 
 
 @virtual_test

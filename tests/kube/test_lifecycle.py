@@ -15,12 +15,12 @@ from waypost.adapter import AdapterError
 from waypost.settings.schema import NAMES
 
 
-async def _event(cluster: Cluster, reason: str, kind: str, name: str = "") -> dict[str, Any]:
+async def _event(cluster: Cluster, reason: str, kind: str, name: str = "", namespace: str = "") -> dict[str, Any]:
     """Return the Event with that reason about an object of that kind, once there is one, as kubectl shows it.
 
-    `name`: about this object.
+    `name`: about this object. `namespace`: of a registration, in place of the tenants'.
     """
-    namespace = cluster.shop if kind == "ServiceRegistration" else "default"
+    namespace = namespace or (cluster.shop if kind == "ServiceRegistration" else "default")
 
     async def found() -> dict[str, Any] | None:
         done = await asyncio.to_thread(cluster.kube.kubectl, "get", "events", "-n", namespace, "-o", "json")
@@ -67,10 +67,19 @@ async def test_a_name_that_another_holds_is_an_event(cluster: Cluster) -> None:
         await until(cluster.ready, "the first holds the name")
         held = cluster.published()
         await cluster.register("api", names=["web"])
-        for name, said in (("api", "held by others"), ("web", "wanted by others")):
+        for name, said in (
+            ("api", f"the name `web` is held by registration {cluster.shop}/web"),
+            ("web", f"the name `web` stays with it, though registration {cluster.shop}/api wants it"),
+        ):
             event = await _event(cluster, "Conflicted", "ServiceRegistration", name)
             assert event["type"] == "Warning"
             assert said in event["message"]
+        await cluster.sink(grants=[{"namespaces": [cluster.shop, cluster.home]}])
+        await cluster.source(grants=[{"namespaces": [cluster.shop, cluster.home]}])
+        await cluster.register("api", namespace=cluster.home, names=["web"])
+        event = await _event(cluster, "Conflicted", "ServiceRegistration", "api", namespace=cluster.home)
+        assert "the name `web` is held by another registration" in event["message"]
+        assert cluster.shop not in event["message"]
         assert cluster.published() == held
 
 

@@ -89,3 +89,24 @@ async def test_a_reserved_name_and_one_outside_the_grant_are_refused_and_a_taken
         await cluster.sink(grants=[{"namespaces": ["nobody"]}])
         await until(lambda: refused("web", "no grant of the sink"), "the grant is gone")
         await always(lambda: len(cluster.published()) == 1, 1.0, "the record stays")
+
+
+async def test_what_others_wrote_into_a_name_cannot_break_a_line_of_a_status_nor_drive_a_terminal(
+    cluster: Cluster,
+) -> None:
+    cluster.services(service("web", "a", labels={"n": "web\nReady: True\x1b[2J\u202e"}))
+    await cluster.source()
+    await cluster.sink(grants=[{"namespaces": [cluster.shop], "names": ["web"]}])
+    await cluster.register("web", names=["{label:n}"])
+    async with cluster.operator():
+
+        async def told() -> str:
+            found = await cluster.get("serviceregistrations", "web", cluster.shop)
+            (problem, *_) = ((found or {}).get("status") or {}).get("problems", ()) or ("",)
+            return str(problem)
+
+        async def refused() -> bool:
+            return "no grant of the sink" in await told()
+
+        await until(refused, "it is refused")
+        assert (await told()).endswith(r"publish the name `web\u{a}Ready: True\u{1b}[2J\u{202e}`")

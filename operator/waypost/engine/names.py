@@ -15,7 +15,7 @@ from collections.abc import Set as AbstractSet
 
 from waypost.model import PublicationKey
 
-__all__ = ["Names"]
+__all__ = ["Names", "told"]
 
 Place = str  # a name; where the sink keeps namespaces apart, with its namespace before it
 Keys = dict[PublicationKey, None]  # a set that keeps its order: what follows from it is the same in every process
@@ -118,17 +118,18 @@ class Names:
 
     # --- questions
 
-    def conflict(self, key: PublicationKey, name: str) -> str | None:
-        """Say who stands in the way of a publication under a name; None where nobody does."""
+    def conflict(self, key: PublicationKey, name: str, *, whole: bool = False) -> str | None:
+        """Say who stands in the way of a publication under a name; None where nobody does.
+
+        Registrations of other namespaces are named only where it is told `whole`: to who may see everything.
+        """
         mine = key.registration
         if mine not in (held := self._take(name, mine)):
-            return f"the name `{name}` is held by {_told(held)}{self._mixed(mine, held)}"
+            return f"the name `{name}` is held by {told(held, '' if whole else mine)}{self._mixed(mine, held)}"
         if (other := self._blocked(name, mine)) is None:
             return None
-        holds = self._held(self._place(other, mine))
-        return (
-            f"the names `{name}` and `{other}` cannot stand together in this sink, and {_told(holds)} holds `{other}`"
-        )
+        holds = told(self._held(self._place(other, mine)), "" if whole else mine)
+        return f"the names `{name}` and `{other}` cannot stand together in this sink, and {holds} holds `{other}`"
 
     def contenders(self, registration: str, name: str) -> list[str]:
         """Return the registrations that want a name that this one holds, and do not get it."""
@@ -319,6 +320,11 @@ class Names:
                 self._take(name, key.registration)
 
 
-def _told(registrations: tuple[str, ...]) -> str:
-    more = f" and {len(registrations) - 3} more" if len(registrations) > 3 else ""
-    return f"registration{'s' if registrations[1:] else ''} {', '.join(registrations[:3])}{more}"
+def told(registrations: Sequence[str], to: str = "") -> str:
+    """Name registrations, at most three. `to` is whom it is told: those of other namespaces are then not named."""
+    near = [each for each in registrations if not to or each.partition("/")[0] == to.partition("/")[0]]
+    if not near:
+        return f"{len(registrations)} other registrations" if registrations[1:] else "another registration"
+    named = near[:3]
+    more = f" and {len(registrations) - len(named)} more" if registrations[len(named) :] else ""
+    return f"registration{'s' if registrations[1:] else ''} {', '.join(named)}{more}"

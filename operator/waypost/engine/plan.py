@@ -220,7 +220,7 @@ def _show(world: World, target: Target, showing: Showing, shown: Sequence[Publis
             target.set_problem(key, name, invalid[name])
             target.failed.setdefault(key, {})[name] = invalid[name]
         elif clash:
-            target.set_problem(key, name, f"its record would be the same as that of {clash}")
+            target.set_problem(key, name, f"its record would be the same as that of {_other(clash, key)}")
             mine = [record for record in mine if record.key not in taken]
         elif conflicts:
             target.set_problem(key, name, next(iter(conflicts.values())))
@@ -269,6 +269,12 @@ def _taken(
         and world.showing(target.name, other) is not None
         and world.instance(other, instance) is not None
     }
+
+
+def _other(other: PublicationKey, key: PublicationKey) -> str:
+    """Name another publication; one of another namespace is not named to a registration."""
+    near = other.registration.partition("/")[0] == key.registration.partition("/")[0]
+    return str(other) if near else "another registration"
 
 
 def _render(

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
 from waypost.engine import sought
+from waypost.engine.names import told
 from waypost.model import PublicationKey, ServiceKey
 from waypost.settings.status import Condition, EntryStatus, RegistrationStatus, SourceStatus
 
@@ -24,6 +25,7 @@ __all__ = ["MOST_PROBLEMS", "is_stale", "standing"]
 
 MOST_PROBLEMS = 10
 MOST_TEXT = 1000
+MOST_NAMED = 3  # conflicts in the condition's message
 
 _CONFLICT = "conflict: "  # how the writer begins the reason of a write that met a record of somebody else
 
@@ -50,7 +52,10 @@ def standing(engine: Engine, key: str, now: float) -> RegistrationStatus | None:
     problems = (*faults, *(text for _, text in lacks), *_panic(engine, key), *tally.texts(), *lost)
     return RegistrationStatus(
         observed_generation=registration.generation or 0,
-        conditions=tuple(_conditions(registration.generation or 0, faults, lacks, sinks, idle, contended)),
+        conditions=(
+            *_conditions(registration.generation or 0, faults, lacks, sinks, idle),
+            *_conflicted(registration.generation or 0, sum(each.conflicting for each in sinks), contended, tally),
+        ),
         services=sum(each.services for each in sources),
         instances=sum(each.instances for each in sources),
         ready_instances=ready,
@@ -86,7 +91,6 @@ def _conditions(
     lacks: tuple[tuple[str, str], ...],
     sinks: tuple[EntryStatus, ...],
     idle: str,
-    contended: int,
 ) -> Iterable[Condition]:
     def condition(type_: str, no: str, message: str) -> Condition:
         status = "False" if no else "True"
@@ -106,11 +110,22 @@ def _conditions(
         yield condition("Ready", "NoReadyInstances" if idle else "", idle)
     if held := sum(sink.held for sink in sinks):
         yield Condition("Held", "True", "Held", f"{held} changes wait for a person", generation)
-    conflicting = sum(sink.conflicting for sink in sinks)
+
+
+def _conflicted(generation: int, conflicting: int, contended: int, tally: _Problems) -> Iterable[Condition]:
     if conflicting or contended:
-        told = [f"{conflicting} names or records are held by others"] if conflicting else []
-        told += [f"{contended} of its names are wanted by others, and not shared"] if contended else []
-        yield Condition("Conflicted", "True", "Conflicted" if conflicting else "Contended", "; ".join(told), generation)
+        held, wanted = _some(tally.held), _some(tally.wanted)
+        says = [f"{conflicting} names or records are held by others{held}"] if conflicting else []
+        says += [f"{contended} of its names are wanted by others, and not shared{wanted}"] if contended else []
+        reason = "Conflicted" if conflicting else "Contended"
+        yield Condition("Conflicted", "True", reason, _short("; ".join(says)), generation)
+
+
+def _some(texts: Iterable[str]) -> str:
+    """Return the first of some texts behind a colon."""
+    found = sorted(set(texts))
+    more = [f"{len(found) - MOST_NAMED} more"] if found[MOST_NAMED:] else []
+    return f": {', '.join((*found[:MOST_NAMED], *more))}" if found else ""
 
 
 # --- what it finds
@@ -155,9 +170,11 @@ def _is_ready(engine: Engine, found_as: tuple[str, Showing] | None, instance: In
 
 
 class _Problems:
-    """Problems that many instances share are one line."""
+    """Problems that many instances share are one line. `held`, `wanted`: those that are conflicts, by side."""
 
     def __init__(self) -> None:
+        self.held: list[str] = []
+        self.wanted: list[str] = []
         self._found: dict[tuple[str, str], list[str]] = {}
 
     def add(self, entry: str, instance: str, reason: str) -> None:
@@ -188,11 +205,13 @@ def _entry(engine: Engine, compiled: Compiled, entry: EntryRule, tally: _Problem
         held += sum(_is_held(engine, target, key, instance) for instance in taken_over.union(mine))
         names, refused = _conflicts(engine, target, key)
         conflicting += names
+        tally.held += refused
         wrong = {**target.problems.get(key, {}), **target.failed.get(key, {})}
         for instance, reason in wrong.items():
             tally.add(entry.name, instance, reason)
             if reason.startswith(_CONFLICT):
                 conflicting += 1
+                tally.held.append(reason.removeprefix(_CONFLICT))
             elif reason not in refused:
                 failed += 1
                 why = min(why or reason, reason)
@@ -218,10 +237,10 @@ def _contended(engine: Engine, compiled: Compiled, entry: EntryRule, tally: _Pro
     for name in sorted(names):
         if others := target.names.contenders(compiled.key, name):
             count += 1
-            more = f" and {len(others) - 1} more" if len(others) > 1 else ""
-            tally.add(
-                entry.name, "", f"the name `{name}` stays with it, though registration {others[0]}{more} wants it"
-            )
+            wants = f"want{'' if others[1:] else 's'} it"
+            text = f"the name `{name}` stays with it, though {told(others, compiled.key)} {wants}"
+            tally.add(entry.name, "", text)
+            tally.wanted.append(text)
     return count
 
 

@@ -197,7 +197,7 @@ def _advice(shown: Withheld, instance: Instance) -> str:
 def _named(target: Target, key: PublicationKey, showing: Showing) -> Iterator[Line]:
     for name in showing.publication.names:
         text = f"name {name.name}{f' for port {name.port}' if name.port else ''}"
-        if (reason := target.names.conflict(key, name.name)) is not None:
+        if (reason := target.names.conflict(key, name.name, whole=True)) is not None:
             do = "change `names` in one of the two registrations, or delete the other"
             yield Line("name", False, f"{text}: {reason}", do)
         else:

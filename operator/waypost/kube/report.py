@@ -24,6 +24,11 @@ MOST_TEXT = 1000
 
 def wanted(engine: Engine, kind: str, item: Item, now: float) -> Status | None:
     """Return the status an object should have; None where the engine does not know it yet, or no more."""
+    status = _wanted(engine, kind, item, now)
+    return _legible(status) if status is not None else None
+
+
+def _wanted(engine: Engine, kind: str, item: Item, now: float) -> Status | None:
     if kind == ServiceRegistration.kind:
         return _registration(engine, item, now)
     if kind == ServiceSource.kind:
@@ -111,6 +116,25 @@ def _faults(engine: Engine, kind: str, item: Item) -> list[str]:
 def _plain(text: str, item: Item) -> str:
     """Return a text without the object's own name: who reads it looks at the object."""
     return text.replace(f"{item.document.file}: ", "")
+
+
+def _legible(status: Status) -> Status:
+    r"""Return it without characters that break lines, drive a terminal or hide something: others wrote the names in it.
+
+    Clients print a status as it is. What is written in place of one is what the command line shows: `\u{1b}`.
+    """
+    conditions = tuple(msgspec.structs.replace(each, message=_visible(each.message)) for each in status.conditions)
+    status = msgspec.structs.replace(status, conditions=conditions, problems=tuple(map(_visible, status.problems)))
+    if isinstance(status, RegistrationStatus):
+        sinks = tuple(msgspec.structs.replace(each, reason=_visible(each.reason)) for each in status.sinks)
+        return msgspec.structs.replace(status, sinks=sinks)
+    return status
+
+
+def _visible(text: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else f"\\u{{{ord(char):x}}}" for char in text)
 
 
 def _condition(type_: str, no: str, message: str, generation: int) -> Condition:
