@@ -254,3 +254,20 @@ def test_a_type_that_cannot_adopt_is_not_asked_to() -> None:
     assert [fault.message for fault in decoded.faults] == [
         "the type `registry` takes no records over; supported: Never"
     ]
+
+
+@virtual_test
+async def test_a_renamed_registration_keeps_its_old_records_until_the_new_name_s_are_taken_over(tmp_path: Path) -> None:
+    rig = await met(tmp_path, "a", "b", names=["shop"])
+    rig.declare(registration("web", names=["web"], entry=ADOPTS))
+    async with rig.running() as engine:
+        await rig.settle()
+        assert ours(rig) == ["web/a", "web/b"]
+        rig.declare(registration("web", names=["shop"], entry=ADOPTS))
+        await rig.settle(700)
+        assert ours(rig) == ["web/a", "web/b"], "what is by hand is not ours, so the old ones are all there is"
+        (hold,) = engine.holds.holds
+        engine.decide(hold, "Approve", "known")
+        await rig.settle()
+        assert ours(rig) == ["shop/a", "shop/b"]
+        assert rig.found() == ["shop/a", "shop/b"]

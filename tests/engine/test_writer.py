@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -240,6 +240,75 @@ async def test_what_is_found_after_an_unknown_outcome_belongs_to_whom_it_says(tm
         assert rig.records()["shop/a"]["ownership"]["waypost-registration"] == "default/one"
         assert engine.reconciler.targets["out"].ledger.records == 1
         assert not [w for w in rig.target().log if w.new is None]
+
+
+@virtual_test
+async def test_what_is_another_s_after_an_unknown_outcome_stays_its_own(tmp_path: Path) -> None:
+    """Two registrations share a name and show one instance; whose record it is, the other leaves alone."""
+
+    class Restored(MemorySink):
+        async def apply(self, batch: Sequence[Change], fence: Fence | None) -> Any:
+            self.sent = batch
+            return await super().apply(batch, fence)
+
+        async def advance(self, fence: Fence) -> Fence:
+            if any(b"default/two" in change.record.content for change in self.sent if change.record is not None):
+                self.target.records["shop/a"] = first  # by somebody, between our write and our look
+            else:
+                self.faults.append(Fault("lost"))  # until the other has its turn
+            return await super().advance(fence)
+
+    rig = Rig(tmp_path)
+    rig.on_sink = lambda made: setattr(made, "__class__", Restored)
+    rig.memory["mem"].set(service("web", "a"))
+    rig.declare(registration("one", services="web", names=["shop"], sharing="Shared"))
+    async with rig.running() as engine:
+        await rig.settle()
+        first = rig.target().records["shop/a"]
+        rig.declare(registration("two", services="web", names=["shop"], sharing="Shared"))
+        await rig.settle()
+        written = len(rig.target().log)
+        rig.sinks["out"].faults.append(Fault("lost"))
+        rig.target().set("shop/a", None)
+        await rig.settle(60)
+        assert rig.target().records["shop/a"] == first
+        assert [write.new for write in rig.target().log[written:]] == [None], "nobody writes over it"
+        assert engine.reconciler.targets["out"].ledger.records == 1
+
+
+@virtual_test
+async def test_what_was_planned_when_an_outcome_came_to_be_unknown_is_not_sent(tmp_path: Path) -> None:
+    """Two registrations wait for one key, so one is planned as the other's answer comes."""
+    unknown: set[str] = set()
+    early: list[Sequence[Change]] = []
+
+    class Watched(MemorySink):
+        async def apply(self, batch: Sequence[Change], fence: Fence | None) -> Any:
+            if unknown:
+                early.append(batch)
+            outcomes = await super().apply(batch, fence)
+            unknown.update(key for key, outcome in outcomes.items() if outcome.status == "unknown")
+            return outcomes
+
+        async def observe(self, keys: Collection[str] | None = None) -> Any:
+            unknown.difference_update(unknown.copy() if keys is None else keys)
+            async for observed in super().observe(keys):
+                yield observed
+
+    rig = Rig(tmp_path)
+    rig.on_sink = lambda made: setattr(made, "__class__", Watched)
+    rig.memory["mem"].set(service("web", "a"))
+    names = ("one", "two", "three")
+    rig.declare(*(registration(name, services="web", names=["shop"], sharing="Shared") for name in names))
+    async with rig.running():
+        await rig.settle()
+        rig.sinks["out"].latency = 0.01  # two windows: planned again at the instant of the answer
+        rig.sinks["out"].faults.extend(Fault("lost") for _ in range(8))
+        rig.target().set("shop/a", None)
+        await rig.settle(60)
+        assert not rig.sinks["out"].faults
+        assert not early, "sent before it was known what became of the last"
+        assert rig.found() == ["shop/a"]
 
 
 # --- refusals of one record

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -15,6 +16,7 @@ from tests.simulation.sends import Sends
 from tests.simulation.writes import Writes
 
 if TYPE_CHECKING:
+    from tests.simulation.targets import SimTarget
     from tests.simulation.world import World
 
 __all__ = ["PROMISES", "Judge", "Violation"]
@@ -58,6 +60,10 @@ class Judge:
         self.refusals = Refusals(self)
         self.sends = Sends(self)
         self.writes = Writes(self)
+
+    def unsure(self, target: SimTarget, keys: Collection[str]) -> None:
+        """Judge a batch that is sent while what became of former writes is not known."""
+        self.broken(9, f"{target.name} is sent more, though what became of {', '.join(sorted(keys))} is not known")
 
     def broken(self, promise: int, what: str) -> None:
         """Say that a promise is broken."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from waypost.adapter import Change, Fence, Fenced, InvalidRecord, Observed, Outcome, Record
+from waypost.adapter import AdapterError, Change, Fence, Fenced, InvalidRecord, Observed, Outcome, Record
 from waypost.model import Publication, PublishedInstance
 from waypost.testing.memory import MemorySink, SharedTarget
 
@@ -61,6 +61,7 @@ class SimSink(MemorySink):
     def begin(self, life: Life) -> None:
         """Say whose it is."""
         self.life, self.sendings = life, {}
+        self.unsure: set[str] = set()  # keys whose last outcome is not known, and that were not looked at since
         outlet = life.world.outlets[self.context.name]
         self.latency = outlet.latency
         life.world.dress(self)
@@ -89,6 +90,7 @@ class SimSink(MemorySink):
         async for observed in super().observe(keys):
             found.append((observed.service, observed.instance))
             yield observed
+        self.unsure.difference_update(self.unsure.copy() if keys is None else keys)
         if keys is None:
             self.life.looked[self.context.name] = self.life.world.now()
         if keys is None and self.loading:
@@ -103,6 +105,8 @@ class SimSink(MemorySink):
             raise
 
     async def apply(self, batch: Sequence[Change], fence: Fence | None) -> Mapping[str, Outcome]:
+        if self.unsure:
+            self.target.judge.unsure(self.target, self.unsure)
         sending = self.target.judge.sends.sent(self.target, self.life, batch)
         self.sendings[id(batch)] = sending  # it holds the batch: no other has its id
         self.target.flying.append(sending)
@@ -111,9 +115,15 @@ class SimSink(MemorySink):
         try:
             outcomes = await super().apply(batch, fence)
             self.target.judge.refusals.answered(self.target, sending, outcomes)
+            self.unsure.update(key for key, outcome in outcomes.items() if outcome.status == "unknown")
             return outcomes
         except Fenced:
             self.target.judge.writes.fenced(self.target, self.life)
+            raise
+        except AdapterError:
+            raise  # then nothing was sent
+        except BaseException:
+            self.unsure.update(change.key for change in batch)
             raise
         finally:
             self.target.flying.remove(sending)

@@ -8,7 +8,7 @@ from typing import Literal, Protocol, runtime_checkable
 import msgspec
 
 from waypost.adapter.errors import InvalidRecord
-from waypost.model import Publication, PublishedInstance, ServiceKey
+from waypost.model import Publication, PublicationKey, PublishedInstance, ServiceKey
 
 __all__ = [
     "APPLIED",
@@ -80,6 +80,11 @@ class Observed(msgspec.Struct, frozen=True, gc=False):
     instance: str
     name: str = ""
     ready: bool = True
+
+    @property
+    def publication(self) -> PublicationKey:
+        """Whose it is, as it says."""
+        return PublicationKey(self.registration, self.entry, self.service)
 
 
 class Foreign(msgspec.Struct, frozen=True):

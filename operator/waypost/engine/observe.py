@@ -82,7 +82,7 @@ class Observer:
         target.flying.clear()
         recalled: dict[str, list[tuple[Any, str]]] = {}
         async for observed in _sliced(sink.observe(), self._clock):
-            key = _publication(observed)
+            key = observed.publication
             target.ledger.put(key, observed.instance, Kept(observed.key, observed.fingerprint, observed.ready))
             target.names.found(key, observed.name)
             recalled.setdefault(observed.service.source, []).append((observed.service, observed.instance))
@@ -209,7 +209,7 @@ class Observer:
 
     def _take(self, look: Look, observed: Observed) -> bool:
         """Compare one record with the ledger; say whether it differed."""
-        key = _publication(observed)
+        key = observed.publication
         delta = look.see(observed, key)
         if delta is None:
             return False
@@ -237,7 +237,3 @@ async def _sliced(items: AsyncIterator[Observed], clock: Clock) -> AsyncIterator
     async for item in items:
         yield item
         await slices.rest()
-
-
-def _publication(observed: Observed) -> PublicationKey:
-    return PublicationKey(observed.registration, observed.entry, observed.service)

@@ -139,6 +139,9 @@ class Writer:
                 outcomes = dict.fromkeys((change.key for change in batch), Outcome("superseded"))
                 self._hesitate = self._hesitation.failed()
                 return
+            if self._uncertain:  # since this was planned: it is planned again when what is there is known
+                outcomes = dict.fromkeys((change.key for change in batch), Outcome("superseded"))
+                return
             async with asyncio.timeout(APPLY_SECONDS):
                 outcomes = await self._sink.apply(batch, target.fence)
             self._backoff.reset()
@@ -253,14 +256,16 @@ class Writer:
         now = self._clock.monotonic()
         for key, (publication, instance) in uncertain.items():
             seen = found.get(key)
-            if seen is None:
+            whose = seen.publication if seen is not None else publication
+            if seen is None or whose != publication:  # not written, or it is another's by now
                 accounts.drop(target, now, publication, instance, key)
                 for other in target.names.sharing(publication):
                     target.mark(other, (instance,))
-            else:
+            if seen is not None:
                 kept = Kept(key, seen.fingerprint, seen.ready)
-                accounts.own(target, now, publication, target.ledger.put(publication, instance, kept))
-                target.names.found(publication, seen.name)
+                accounts.own(target, now, whose, target.ledger.put(whose, seen.instance, kept))
+                target.names.found(whose, seen.name)
+                target.mark(whose, (seen.instance,))
             target.mark(publication, (instance,))
         target.refund_undone()
         self._uncertain = {}
