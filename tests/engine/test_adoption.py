@@ -267,7 +267,7 @@ async def test_a_renamed_registration_keeps_its_old_records_until_the_new_name_s
         await rig.settle(700)
         assert ours(rig) == ["web/a", "web/b"], "what is by hand is not ours, so the old ones are all there is"
         (hold,) = engine.holds.holds
-        engine.decide(hold, "Approve", "known")
+        engine.orders.decide(hold, "Approve", "known")
         await rig.settle()
         assert ours(rig) == ["shop/a", "shop/b"]
         assert rig.found() == ["shop/a", "shop/b"]
