@@ -34,17 +34,22 @@ async def test_a_secret_is_read_at_home_alone_and_followed(cluster: Cluster) -> 
         async def unresolved() -> bool:
             return (await cluster.conditions("servicesinks", "out")).get("ResolvedRefs", "").startswith("False")
 
+        async def resolved() -> bool:
+            return not await unresolved()
+
         await until(unresolved, "the sink says that it is missing")
         found = await cluster.get("servicesinks", "out")
         assert found is not None
         assert f"{cluster.home}/s" in str(found["status"])
         await _secret(cluster, cluster.home, "first\n")
         await until(lambda: value() == "first", "it is read")
+        await until(resolved, "the sink no longer says that it is missing")
         await _secret(cluster, cluster.home, "second")
         await until(lambda: value() == "second", "its rotation is followed")
         assert "first" not in str(await cluster.get("servicesinks", "out"))
         await cluster.kube.call("DELETE", f"/api/v1/namespaces/{cluster.home}/secrets/s")
         await until(lambda: value() is None, "what is taken away is used no more")
+        await until(unresolved, "and the sink says so")
 
 
 async def test_without_grants_only_the_own_namespace_reads_and_publishes(cluster: Cluster) -> None:

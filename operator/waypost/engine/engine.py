@@ -98,6 +98,7 @@ class Engine:
         self.sources: dict[str, SourceRunner] = {}
         self.sinks: dict[str, SinkRunner] = {}
         self.warnings: dict[tuple[str, str], dict[str, str]] = {}  # (kind, name) → reason → message
+        self._credentials: dict[tuple[str, str], Secrets] = {}  # (kind, name) → what it names
         self.faults: Mapping[tuple[str, str], list[str]] = {}  # (kind, key) → what is wrong with its manifest
         self.touched: set[str] = set()  # registrations that may stand otherwise than when this was last emptied
         self._declared: dict[str, Declared] = {}
@@ -295,6 +296,7 @@ class Engine:
     def _forget(self, kind: str, name: str) -> None:
         """Stop knowing a source or sink that is no longer declared. No record goes because of it (promise 12)."""
         self.warnings.pop((kind, name), None)
+        self._credentials.pop((kind, name), None)
         if kind == "source":
             self.sources.pop(name, None)
             self.reconciler.near.pop(name, None)
@@ -379,9 +381,7 @@ class Engine:
         name = resource.name
         warnings: dict[str, str] = {}
         self.warnings[kind, name] = warnings
-        credentials = self._secrets(resource.spec.credentials)
-        for missing in credentials.missing():
-            warnings["CredentialMissing"] = f"cannot be read: {missing}"
+        credentials = self._credentials[kind, name] = self._secrets(resource.spec.credentials)
 
         def warn(reason: str, message: str) -> None:
             if warnings.get(reason) != message:
@@ -404,6 +404,14 @@ class Engine:
         )
 
     # --- questions
+
+    def warned(self, kind: str, name: str) -> dict[str, str]:
+        """Return what a source or sink warns of; of credentials those that cannot be had now, which may come and go."""
+        found = dict(self.warnings.get((kind, name), {}))
+        named = self._credentials.get((kind, name))
+        if named is not None and (missing := named.missing()):
+            found["CredentialMissing"] = f"cannot be read: {', '.join(missing)}"
+        return found
 
     def is_declared(self, name: str) -> bool:
         """Say whether a source's services are written in registrations: then there is nothing to hear of it."""
