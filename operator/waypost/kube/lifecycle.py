@@ -6,6 +6,9 @@ Events about what has no namespace are posted beside it: kopf says that such an 
 It runs in a thread with a loop of its own, because at its end it cancels every task of its loop. It never sees a
 source, a sink or an object of ours: all that it watches is the Leases of Waypost's own namespace, for a handler is
 where it lets Events be posted from. When it ends, whatever the reason, it is begun again; the engine does not notice.
+
+Its import takes a third of a second, and nothing of what a restart is about waits for it: it is imported and begun once
+the engine is settled, or has had some seconds for it. Only where it is to answer a probe it begins at once.
 """
 
 from __future__ import annotations
@@ -17,9 +20,7 @@ import threading
 import warnings
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Literal
-
-import kopf
+from typing import TYPE_CHECKING, Any, Literal
 
 from waypost.kit.kubernetes.access import Access
 from waypost.kit.kubernetes.api import Api
@@ -27,9 +28,14 @@ from waypost.kube.objects import Item
 from waypost.kube.posting import COMPONENT, ClusterEvents
 from waypost.settings import API_VERSION
 
+if TYPE_CHECKING:
+    import kopf
+
 __all__ = ["Lifecycle"]
 
 AGAIN_SECONDS = 10.0
+LATE_SECONDS = 10.0  # it begins after that long, whatever is unsettled
+LOOK_SECONDS = 0.25
 END_SECONDS = 3.0
 CLOSE_SECONDS = 0.25  # its connections close after it has ended
 PROBE_SECONDS = 5.0
@@ -52,6 +58,7 @@ class Lifecycle:
         *,
         probe: str = "",
         alive: Callable[[], Awaitable[Mapping[str, Any]]],
+        settled: Callable[[], bool],
     ) -> None:
         """`access` says how to get in, in any thread. `probe`: `ADDRESS:PORT` of the probe, "" for none.
 
@@ -62,6 +69,7 @@ class Lifecycle:
         self._home = home
         self._probe = probe
         self._alive = alive
+        self._settled = settled
         self._context: contextvars.Context | None = None
         self._waiting: deque[tuple[Mapping[str, Any], str, str, str]] = deque(maxlen=MOST_WAITING)
         self._known: dict[tuple[str, str, str], float] = {}
@@ -92,7 +100,11 @@ class Lifecycle:
     def _flush(self) -> None:
         """Hand over what waits, where kopf is there. In any thread."""
         context = self._context
-        while context is not None and self._waiting:
+        if context is None:
+            return
+        import kopf  # noqa: PLC0415 - it is there already; see the module's docstring
+
+        while self._waiting:
             try:
                 body, type_, reason, message = self._waiting.popleft()
             except IndexError:  # another thread was quicker
@@ -109,11 +121,23 @@ class Lifecycle:
 
     async def run(self) -> None:
         """Run until cancelled; at the end kopf ends too, or is left behind after some seconds."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._of_cluster.run())
+            await self._calm()
+            await self._in_thread()
+
+    async def _calm(self) -> None:
+        """Wait until kopf may begin."""
+        late = self._clock.monotonic() + LATE_SECONDS
+        while not self._probe and not self._settled() and self._clock.monotonic() < late:
+            await self._clock.sleep(LOOK_SECONDS)  # no event tells it, and nobody waits for kopf
+
+    async def _in_thread(self) -> None:
         loop = asyncio.get_running_loop()
         thread = threading.Thread(target=self._thread, args=(loop,), name="waypost-kopf", daemon=True)
         thread.start()
         try:
-            await self._of_cluster.run()
+            await asyncio.Event().wait()
         finally:
             self._context = None
             self._stop.set()
@@ -140,6 +164,8 @@ class Lifecycle:
         self._end = lambda: loop.call_soon_threadsafe(told.set)
         if self._stop.is_set():
             return
+        import kopf  # noqa: PLC0415 - see the module's docstring
+
         logging.getLogger("kopf").setLevel(logging.ERROR)
         settings = kopf.OperatorSettings()
         settings.posting.reporting_component = COMPONENT
@@ -163,6 +189,8 @@ class Lifecycle:
             await asyncio.sleep(CLOSE_SECONDS)
 
     def _registry(self, engine_loop: asyncio.AbstractEventLoop) -> kopf.OperatorRegistry:
+        import kopf  # noqa: PLC0415 - see the module's docstring
+
         registry = kopf.OperatorRegistry()
 
         @kopf.on.login(registry=registry)
@@ -188,6 +216,8 @@ async def _asked(alive: Callable[[], Awaitable[Mapping[str, Any]]]) -> Mapping[s
 
 
 def _connection(access: Access) -> kopf.ConnectionInfo:
+    import kopf  # noqa: PLC0415 - see the module's docstring
+
     scheme, _, token = (access.authorization or "").partition(" ")
     return kopf.ConnectionInfo(
         server=access.server,

@@ -87,7 +87,9 @@ class Shell:
         async def alive() -> Mapping[str, bool]:
             return {"read": engine.settings is not None, "leads": engine.leadership.leads()}
 
-        lifecycle = Lifecycle(self._api, self._access, self.home, probe=self._probe, alive=alive)
+        lifecycle = Lifecycle(
+            self._api, self._access, self.home, probe=self._probe, alive=alive, settled=engine.settled
+        )
         post = lifecycle.post
         statuses = Statuses(self._api, engine, feed.book, self._clock, on_written=partial(tell_status, post))
         finalizers = Finalizers(

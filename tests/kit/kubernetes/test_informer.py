@@ -17,6 +17,7 @@ from testbed.pytest_plugin import in_a_loop_of_its_own
 from testbed.servers.kubernetes import Kubernetes
 from tests.kit.kubernetes.following import Config, Shelf, Told, running
 from waypost.adapter import AdapterError
+from waypost.kit.kubernetes import pages
 from waypost.kit.kubernetes.api import Api, connect
 from waypost.kit.kubernetes.errors import ApiError, ApiRefused
 from waypost.kit.kubernetes.informer import Informer
@@ -298,8 +299,10 @@ async def test_what_is_not_the_api_is_an_error(tmp_path: Path, shelf: Shelf) -> 
                     await Informer(api, shelf.resource, Config).follow(Told())
 
 
-async def test_pages_of_large_objects_are_small(shelf: Shelf) -> None:
+async def test_pages_of_large_objects_are_small(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages are made to fit: no single answer is much above what is decoded within some milliseconds."""
+    monkeypatch.setattr(pages, "FIRST_PAGE", 2)
+    monkeypatch.setattr(pages, "WHOLE_BYTES", 2_000_000)
     for at in range(12):
         body = {"metadata": {"name": f"big-{at}"}, "data": {"n": "0", "x": "y" * 300_000}}
         await shelf.cluster.call("POST", shelf.resource.path(), body)
@@ -315,7 +318,6 @@ async def test_pages_of_large_objects_are_small(shelf: Shelf) -> None:
         api.request = measured  # type: ignore[method-assign]  # what is read is counted
         told = Told()
         informer = Informer(api, shelf.resource, Config, page=500)
-        informer._first = 2
         async with running(informer, told):
             await told.until(lambda: told.all("replaced"))
     assert len(informer.objects) == 12

@@ -22,16 +22,15 @@ from waypost.kit.answers import Silent
 from waypost.kit.backoff import Backoff
 from waypost.kit.kubernetes.api import Api
 from waypost.kit.kubernetes.errors import ApiError, answered
+from waypost.kit.kubernetes.pages import pages
 from waypost.kit.kubernetes.resource import Meta, Resource
-from waypost.kit.kubernetes.wire import HEAD, PAGE, STATUS, VERSION, event
+from waypost.kit.kubernetes.wire import HEAD, STATUS, VERSION, event
 from waypost.kit.pace import Pace
 
 __all__ = ["Handler", "Informer", "Key", "Named", "Object"]
 
 Key = tuple[str, str]  # namespace ("" where it has none), name
 
-FIRST_PAGE = 50  # objects; the sizes of the pages that follow are reckoned from what came
-PAGE_BYTES = 1_000_000  # what one page should have at most: decoded in one call, it holds the loop up for some ms
 MOST_RESTARTS = 3  # of a list whose continue token expired
 MOST_CUTS = 3  # of a watch in a row, none of which lasted, until that is an error
 LASTED_SECONDS = 10.0
@@ -102,7 +101,7 @@ class Informer(Generic[T]):
     """One collection. `objects` are what is there, by (namespace, name); `version` is "" until the first list.
 
     `decode` is a function of an object's JSON, or the msgspec struct that it has: declare only what is used. Selectors
-    are the API's own. `page` is the most objects a page may have.
+    are the API's own. `page` is the most objects a page may have, where it is pages (see `pages`).
     """
 
     def __init__(
@@ -126,7 +125,7 @@ class Informer(Generic[T]):
         self._decode = msgspec.json.Decoder(decode).decode if isinstance(decode, type) else decode
         self._selectors = {"labelSelector": label_selector, "fieldSelector": field_selector}
         self._selectors = {name: value for name, value in self._selectors.items() if value}
-        self._page, self._first = page, min(page, FIRST_PAGE)
+        self._page = page
         self._watch_seconds, self._silent, self._list_seconds = watch_seconds, silent_seconds, list_seconds
         self._pace = Pace(api.clock)
         self._established = False
@@ -204,23 +203,13 @@ class Informer(Generic[T]):
 
     async def _pages(self, handler: Handler[T]) -> tuple[dict[Key, T], str]:
         found: dict[Key, T] = {}
-        params = {**self._selectors, "limit": str(self._first)}
-        while True:
-            body = await self._api.request("GET", self._path, params=params, seconds=self._list_seconds)
-            try:
-                page = PAGE.decode(body)
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                raise AdapterError(f"GET {self._path}: the answer is no list of the API: {error}") from None
-            items = page.items or []
-            for raw in items:
+        version = ""
+        async for page in pages(self._api, self._path, self._selectors, most=self._page, seconds=self._list_seconds):
+            version = page.metadata.resource_version
+            for raw in page.items or ():
                 self._take(memoryview(raw), found, handler)
                 await self._pace.breathe()
-            if not page.metadata.resource_version:
-                raise AdapterError(f"GET {self._path}: the list has no resourceVersion")
-            if not page.metadata.token:
-                return found, page.metadata.resource_version
-            fitting = PAGE_BYTES * len(items) // max(len(body), 1)
-            params = {**params, "continue": page.metadata.token, "limit": str(max(1, min(self._page, fitting)))}
+        return found, version
 
     def _take(self, raw: memoryview, found: dict[Key, T], handler: Handler[T]) -> None:
         try:

@@ -7,14 +7,19 @@ import msgspec
 from waypost.kit.kubernetes.errors import Status
 from waypost.kit.kubernetes.resource import Meta
 
-__all__ = ["HEAD", "PAGE", "STATUS", "VERSION", "event"]
+__all__ = ["HEAD", "PAGE", "STATUS", "VERSION", "Page", "event"]
 
 
-class ListMeta(msgspec.Struct, frozen=True, rename={"resource_version": "resourceVersion", "token": "continue"}):
-    """`token` leads to the next page; "" on the last."""
+class ListMeta(
+    msgspec.Struct,
+    frozen=True,
+    rename={"resource_version": "resourceVersion", "token": "continue", "remaining": "remainingItemCount"},
+):
+    """`token` leads to the next page; "" on the last. `remaining` objects are on the next ones; None: not known."""
 
     resource_version: str = ""
     token: str = ""
+    remaining: int | None = None
 
 
 class Page(msgspec.Struct, frozen=True):
