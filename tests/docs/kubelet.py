@@ -20,6 +20,7 @@ from tests.chart.test_uninstall import done
 NODE = "node-1"
 EVERY = 0.2
 SECONDS = 60.0
+WITH_US = ("setpriv", "--pdeathsig=KILL")  # before a command: it ends with this process, in whatever way that ends
 
 
 class Kubelet:
@@ -107,7 +108,7 @@ class Kubelet:
         (container,) = spec["containers"]
         arguments = [f"--admin=127.0.0.1:{port}" if "--admin=" in each else each for each in container["args"]]
         with (folder / "log").open("wb") as log:
-            command = [sys.executable, "-m", "waypost", *arguments]
+            command = [*WITH_US, sys.executable, "-m", "waypost", *arguments]
             process = await asyncio.create_subprocess_exec(*command, stdout=log, stderr=log, stdin=DEVNULL, env=environ)
         try:
             yield process

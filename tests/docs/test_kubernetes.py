@@ -15,7 +15,7 @@ import pytest
 
 from testbed.cache import program
 from testbed.servers import Etcd, Kubernetes
-from tests.docs.kubelet import Kubelet
+from tests.docs.kubelet import WITH_US, Kubelet
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/kubernetes.md").read_text()
@@ -99,7 +99,7 @@ class Newcomer:
         return said
 
     async def _shell(self, text: str, out: int) -> Process:
-        strict = ("bash", "-euo", "pipefail", "-c", text)
+        strict = (*WITH_US, "bash", "-euo", "pipefail", "-c", text)
         return await asyncio.create_subprocess_exec(
             *strict, stdin=DEVNULL, stdout=out, stderr=STDOUT, cwd=self.checkout, env=self.environ
         )
