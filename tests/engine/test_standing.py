@@ -387,3 +387,16 @@ async def test_one_registration_costs_what_it_has_whatever_else_there_is(tmp_pat
         return count
 
     assert await calls(200) == await calls(2)
+
+
+@virtual_test
+async def test_what_is_named_and_not_declared_may_be_among_what_cannot_be_read(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.declare(registration("web", source="nowhere"))
+    async with rig.running():
+        for complete, advice in ((True, "declare it or correct the name"), (False, "not everything that is declared")):
+            rig.declare(complete=complete)
+            await rig.settle()
+            (problem,) = (text for text in stands(rig).problems if "ServiceSource `nowhere`" in text)
+            assert advice in problem
+            assert ("correct the name" in problem) is complete

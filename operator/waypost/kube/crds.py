@@ -6,13 +6,14 @@ from typing import Literal
 
 import msgspec
 
+from waypost.adapter import AdapterError
 from waypost.kit.kubernetes.api import Api
 from waypost.kit.kubernetes.errors import ApiError
 from waypost.kit.kubernetes.resource import Resource
 from waypost.settings.bounds import GROUP, VERSION
 from waypost.settings.schema import NAMES
 
-__all__ = ["Definitions", "resource_of"]
+__all__ = ["Definitions", "resource_of", "why_unfollowed"]
 
 SECONDS = 10.0
 _CRDS = Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions")
@@ -35,6 +36,13 @@ _DEFINITION = msgspec.json.Decoder(_Definition)
 def resource_of(kind: str) -> Resource:
     """Return the collection of all objects of a kind."""
     return Resource(GROUP, VERSION, NAMES[kind][0])
+
+
+def why_unfollowed(error: AdapterError) -> str:
+    """Return what a person is told of a kind that cannot be listed or watched."""
+    if isinstance(error, ApiError) and error.status == 404:
+        return f"{error}: the API server knows no such kind; are Waypost's definitions installed (`waypost crds`)?"
+    return str(error)
 
 
 class Definitions:

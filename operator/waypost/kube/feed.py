@@ -14,7 +14,7 @@ from waypost.adapter import AdapterError, Clock
 from waypost.kit.kubernetes.api import Api
 from waypost.kit.kubernetes.informer import Handler, Informer, Key
 from waypost.kube.book import KEPT, Book
-from waypost.kube.crds import Definitions, resource_of
+from waypost.kube.crds import Definitions, resource_of, why_unfollowed
 from waypost.kube.objects import Item, Maker
 from waypost.settings import Settings, Types
 
@@ -150,13 +150,14 @@ class ResourceFeed:
 
     def failing(self, kind: str, error: AdapterError, seconds: float) -> None:
         """Note that a kind is not followed now."""
-        news = self.failures.get(kind) != str(error)
-        self.failures[kind] = str(error)
+        text = why_unfollowed(error)
+        news = self.failures.get(kind) != text
+        self.failures[kind] = text
         log.log(
             logging.WARNING if news else logging.DEBUG,
             "kind=%s error=%r retry_seconds=%.1f effect='what was known of it stays in force'",
             kind,
-            str(error),
+            text,
             seconds,
         )
 

@@ -21,7 +21,7 @@ from waypost.engine.holds import Hold
 from waypost.kit.kubernetes.api import Api
 from waypost.kit.kubernetes.errors import ApiError
 from waypost.kit.kubernetes.informer import Handler, Informer, Key
-from waypost.kube.crds import resource_of
+from waypost.kube.crds import resource_of, why_unfollowed
 from waypost.kube.objects import Item, Maker
 from waypost.settings import API_VERSION, ServiceHold, Types
 from waypost.settings.bounds import Ref
@@ -63,6 +63,7 @@ class HoldObjects(Handler[Item]):
         self._items: dict[str, Item] = {}
         self._adopted: set[str] = set()
         self._strange: dict[str, float] = {}
+        self._failure = ""  # why they are not followed
         self._not_before: dict[str, float] = {}
         self._ending: set[str] = set()  # those that we delete ourselves
 
@@ -81,6 +82,7 @@ class HoldObjects(Handler[Item]):
 
     async def replaced(self, objects: Mapping[Key, Item], gone: Sequence[Item]) -> None:
         """See `Handler`."""
+        self._failure = ""
         for item in gone:
             self._forget(item)
         self._items = {item.key: item for item in objects.values()}
@@ -106,7 +108,10 @@ class HoldObjects(Handler[Item]):
 
     def failing(self, error: AdapterError, seconds: float) -> None:
         """See `Handler`."""
-        log.warning("holds error=%r retry_seconds=%.1f effect='no decision is heard'", str(error), seconds)
+        text = why_unfollowed(error)
+        level = logging.DEBUG if text == self._failure else logging.WARNING
+        self._failure = text
+        log.log(level, "holds error=%r retry_seconds=%.1f effect='no decision is heard'", text, seconds)
 
     def _adopt(self, item: Item) -> None:
         """Know a hold that another process made, and what was decided of it, as soon as it is there in whole."""

@@ -57,12 +57,15 @@ class Settings(msgspec.Struct, frozen=True):
 def unresolved(settings: Settings, registration: ServiceRegistration) -> list[str]:
     """Say which sources and sinks a registration names that are not declared."""
     spec = registration.spec
+    advice = (
+        "declare it or correct the name" if settings.complete else "but not everything that is declared can be read"
+    )
     named: list[tuple[str, str, str, str, Mapping[str, object]]] = [
         *(("sources", each.name, "ServiceSource", each.source_ref.name, settings.sources) for each in spec.sources),
         *(("sinks", each.name, "ServiceSink", each.sink_ref.name, settings.sinks) for each in spec.sinks),
     ]
     return [
-        f"{word} entry `{entry}`: there is no {kind} `{name}`; declare it or correct the name"
+        f"{word} entry `{entry}`: there is no {kind} `{name}`; {advice}"
         for word, entry, kind, name, declared in named
         if name not in declared
     ]

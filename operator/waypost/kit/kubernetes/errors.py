@@ -84,7 +84,7 @@ def answered(status: int, body: bytes, asked: str, retry_after: str = "") -> Api
     except (msgspec.DecodeError, UnicodeDecodeError):
         said = Status()  # a proxy's page, or a server that starts
     if not said.message and not said.reason:  # what an object's proxy says is no Status either
-        said = msgspec.structs.replace(said, message=body[:MOST_TEXT].decode(errors="replace"))
+        said = msgspec.structs.replace(said, message=body[:MOST_TEXT].decode(errors="replace").strip())
     details = said.details or Details()
     if not details.retry_after_seconds and retry_after.isascii() and retry_after.isdecimal():
         details = msgspec.structs.replace(details, retry_after_seconds=float(retry_after[:6]))
