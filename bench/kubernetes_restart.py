@@ -1,7 +1,7 @@
 """`kubernetes-restart`: an operator that is started where everything is as it should be, and one edit after that.
 
 Real API server, real etcd for the sink, the operator under its own rights with an empty state folder, as in a new pod.
-Beside it the least that anybody could do: the same objects listed in pages and decoded by msgspec.
+Beside it the least that anybody could do: the same objects listed in one answer and decoded by msgspec.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ READY_SECONDS = 600.0
 CALM_SECONDS = 20.0  # for so long nothing more may be written: whatever is likely to pass is waited for for 15 at most
 EDIT_CALM_SECONDS = 5.0
 BETWEEN_SECONDS = 0.5
-TOLD_SECONDS = 2.0  # a list of all takes as long
+TOLD_SECONDS = 10.0  # a list of all is dear
 
 
 class Start(NamedTuple):
@@ -191,8 +191,9 @@ async def kubernetes_restart(options: argparse.Namespace) -> Result:
             stage = Stage(cluster, api, eye, folder)
             begun = await counted(api)
             async with stage.operator() as (_, first):
+                await stage.calm(CALM_SECONDS)
                 await stage.all_told()
-                first_writes = writes(await stage.calm(CALM_SECONDS) - begun)
+                first_writes = writes(await stage.calm(EDIT_CALM_SECONDS) - begun)
             for _ in range(options.rounds):
                 raws.append(await stage.raw())
                 before, revision = await counted(api), await eye.revision()
