@@ -39,7 +39,7 @@ async def step(what: str, seconds: float) -> AsyncIterator[None]:
         first = several.exceptions[0]
         first.add_note(what)
         raise first from None
-    except Exception as error:
+    except Exception as error:  # whatever it is goes on, with the step's name
         error.add_note(what)
         raise
     finally:
