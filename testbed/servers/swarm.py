@@ -7,6 +7,7 @@ have no way out; the machine reaches them, and the ports that they publish, at t
 import asyncio
 import contextlib
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -81,7 +82,8 @@ class SwarmNode(Server):
         """`number` is the last byte of its address, and its name is `n` and that."""
         super().__init__(directory)
         self.number, self.network, self.tls = number, network, tls
-        self._sockets = Path(tempfile.mkdtemp(prefix="wpsw-"))  # a socket's path may have 107 bytes
+        # A socket's path may have 107 bytes. Made at the start, so that a node that never starts leaves nothing.
+        self._sockets = Path(tempfile.gettempdir()) / f"wpsw-{secrets.token_hex(8)}"
         self.socket = self._sockets / "docker.sock"
         self.host = f"unix://{self.socket}"
         self.api = DockerApi(self.socket)
@@ -128,7 +130,7 @@ class SwarmNode(Server):
         """Write an empty configuration, so that the machine's own is not read; clear away what a killed one left."""
         clear_after_the_killed()
         (self.directory / "daemon.json").write_text("{}")
-        self._sockets.mkdir(exist_ok=True)
+        self._sockets.mkdir(mode=0o700, exist_ok=True)
         self.socket.unlink(missing_ok=True)
 
     async def probe(self) -> None:
