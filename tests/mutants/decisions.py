@@ -460,4 +460,16 @@ DECISIONS = (
         "if known:\n                target.mark(step.key, (step.instance,))",
         "what a write replaces is never deleted",
     ),
+    Decision(
+        "writer",
+        "if self._uncertain:  # since this was planned",
+        "if False:  # since this was planned",
+        "what was planned beside an unknown outcome is sent",
+    ),
+    Decision(
+        "writer",
+        "whose = seen.publication if seen is not None else publication",
+        "whose = publication",
+        "what is found after an unknown outcome belongs to who asked for it",
+    ),
 )

@@ -51,28 +51,38 @@ class SimSource:
 
     def set(self, service: Service) -> None:
         """Set a service."""
+        before = self.services.get(service.key)
         self.services[service.key] = service
-        self._change(service.key, service)
+        self._change(service.key, service, before)
 
     def delete(self, key: ServiceKey) -> None:
         """Delete a service."""
         if self.services.pop(key, None) is not None:
             self._change(key, None)
 
-    def _change(self, key: ServiceKey, service: Service | None) -> None:
+    def _change(self, key: ServiceKey, service: Service | None, before: Service | None = None) -> None:
         self._log.append((key, service))
         for reader in list(self._readers.values()):
             if reader.out is not None and self.tells:
-                self._tell(reader, reader.out)
+                self._tell(reader, reader.out, before)
 
-    def _tell(self, reader: Reader, out: Tapped) -> None:
-        """Tell a reader the newest change; one that missed any before needs a whole view some day."""
+    def _tell(self, reader: Reader, out: Tapped, before: Service | None) -> None:
+        """Tell a reader the newest change; one that missed any before needs a whole view some day.
+
+        Every other one that a reader knows all else of is told as what is different in the service.
+        """
         key, service = self._log[-1]
+        knows = reader.heard == len(self._log) - 1
         if service is None:
             out.remove(key)
+        elif before and before.instances and service.instances and knows and not out.is_viewing and len(self._log) % 2:
+            there = {instance.id for instance in service.instances}
+            changed = tuple(each for each in service.instances if each not in before.instances)
+            part = msgspec.structs.replace(service, instances=changed)
+            out.amend(part, [each.id for each in before.instances if each.id not in there])
         else:
             out.put(service)
-        if reader.heard == len(self._log) - 1:
+        if reader.heard is not None and knows:
             reader.heard += 1
 
     def _resume(self, reader: Reader, out: Tapped) -> None:

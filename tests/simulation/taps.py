@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -44,6 +45,16 @@ class Tapped:
         if self.told.heard:
             self.told.put(service)
         self.out.put(service)
+
+    @property
+    def is_viewing(self) -> bool:
+        """Whether a complete view is open."""
+        return bool(self._open)
+
+    def amend(self, part: Service, gone: Collection[str]) -> None:
+        if self.told.heard:
+            self.told.amend(part, gone)
+        self.out.amend(part, gone)
 
     def remove(self, key: ServiceKey) -> None:
         for touched in self._open:

@@ -173,6 +173,15 @@ class Told:
             self._former.put(service)
         self._fact_gone(self._list(service))
 
+    def amend(self, part: Service, gone: Iterable[str]) -> None:
+        """Take a fact of a part of a service that is listed."""
+        gone = list(gone)
+        if self._former is not None:
+            self._former.amend(part, gone)
+        if part.instances:
+            self._list(part)
+        self._fact_gone((part.key, instance) for instance in gone)
+
     def remove(self, key: ServiceKey) -> None:
         """Take a fact."""
         if self._former is not None:
