@@ -6,36 +6,32 @@ Settings in, sinks kept equal to them, questions answered. The only module that 
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from waypost.engine.apart import apart
 from waypost.engine.beside import Beside
-from waypost.engine.catalog import Loss, SourceView
 from waypost.engine.changes import Ring
-from waypost.engine.context import AdapterContext, Declared, FileCredentials, Secrets
+from waypost.engine.context import FileCredentials, Secrets
+from waypost.engine.contexts import Contexts
 from waypost.engine.holds import Holds
 from waypost.engine.leadership import Leadership
 from waypost.engine.observe import RESYNC_SECONDS
 from waypost.engine.orders import Orders
 from waypost.engine.overlay import HealthOverlay
+from waypost.engine.parts import Part, Parts
 from waypost.engine.paused import PausedFile
-from waypost.engine.policy import Policy, SinkSafety, SourceSafety
-from waypost.engine.publish import Far, Near
 from waypost.engine.reconcile import Reconciler
 from waypost.engine.releases import Releases
+from waypost.engine.roster import Roster
 from waypost.engine.spending import Spending
 from waypost.engine.succession import Succession
 from waypost.engine.supervise import SinkRunner, SourceRunner
-from waypost.engine.target import Mode, Target
+from waypost.engine.target import Mode
 from waypost.engine.timers import Timers
 from waypost.engine.writer import Writer
-from waypost.kit.cidrs import Allowed
 from waypost.kit.metrics import MetricsRegistry
-from waypost.kit.shared import Shared
 
 if TYPE_CHECKING:
     from waypost.adapter import AdapterType, Clock, Elector
@@ -43,11 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Engine"]
 
-APPLIED_SECONDS = 0.01
-STOP_SECONDS = 5.0  # how long an adapter may take to close
-RESTART_SECONDS = 30.0  # after what should never happen
-
-log = logging.getLogger(__name__)
+APPLIED_SECONDS = 0.01  # how often who waits for sinks to begin anew looks whether they do
 
 
 class Engine:
@@ -75,10 +67,8 @@ class Engine:
         mark, and nothing else is written. `overlay` stands in for the real health checks, in tests. `secrets` finds
         what a resource names as its credentials.
         """
-        self._secrets = secrets
         self._source_type = source_type
         self._sink_type = sink_type
-        self._state_dir = state_dir
         self._clock = clock
         self._random = rng
         self._resync_seconds = resync_seconds
@@ -97,13 +87,13 @@ class Engine:
         self.settings: Settings | None = None
         self.sources: dict[str, SourceRunner] = {}
         self.sinks: dict[str, SinkRunner] = {}
-        self.warnings: dict[tuple[str, str], dict[str, str]] = {}  # (kind, name) → reason → message
-        self._credentials: dict[tuple[str, str], Secrets] = {}  # (kind, name) → what it names
+        self.contexts = Contexts(secrets, self.metrics, clock, rng, state_dir / "adapters")
         self.faults: Mapping[tuple[str, str], list[str]] = {}  # (kind, key) → what is wrong with its manifest
         self.touched: set[str] = set()  # registrations that may stand otherwise than when this was last emptied
-        self._declared: dict[str, Declared] = {}
-        self._shared = Shared()
-        self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._roster = Roster(
+            self.reconciler, clock.monotonic, on_doubt=self._due.set, source=self._source, touched=self.touched
+        )
+        self._parts = Parts(self._run_part, self._on_broken, clock)
         self._fenced: dict[str, int] = {}  # sink → the term in which another installation claimed it
         self._again: set[str] = set()  # sinks whose runner begins anew
         self._applying = False  # what was asked for is on its way into the parts
@@ -149,7 +139,7 @@ class Engine:
                         await self._restart(again, group)
                     self._applying = False
         finally:
-            self._tasks.clear()
+            self._parts.clear()
 
     async def _apply(self, settings: Settings, group: asyncio.TaskGroup) -> None:
         """Bring everything in line with the settings; equal objects are the same object and cost nothing."""
@@ -161,32 +151,26 @@ class Engine:
             for target in reconciler.targets.values():
                 target.mark_pairs(self.holds.waiting(target.name))
         before = former or type(settings)()
-        stopped = [("source", n) for n in before.sources if n not in settings.sources]
-        stopped += [("sink", n) for n in before.sinks if n not in settings.sinks]
-        stopped += [
-            ("source", n) for n, s in settings.sources.items() if n in before.sources and before.sources[n] is not s
-        ]
-        stopped += [("sink", n) for n, s in settings.sinks.items() if n in before.sinks and before.sinks[n] is not s]
-        await self._stop(stopped)
+        old = {"source": before.sources, "sink": before.sinks}
+        new = {"source": settings.sources, "sink": settings.sinks}
+        stopped = [(kind, n) for kind in new for n, part in old[kind].items() if new[kind].get(n) is not part]
+        started = [(kind, n) for kind in new for n, part in new[kind].items() if old[kind].get(n) is not part]
+        await self._parts.stop(stopped)
         for kind, name in stopped:
-            if name not in (settings.sources if kind == "source" else settings.sinks):
+            if name not in new[kind]:
                 self._forget(kind, name)
-        started = [("sink", n) for n, s in settings.sinks.items() if before.sinks.get(n) is not s]
-        for _, name in started:
+        for name in _of("sink", started):
             self._know_sink(settings.sinks[name])
-        sources = [n for n, s in settings.sources.items() if before.sources.get(n) is not s]
-        for name in sources:
-            self._know_source(settings.sources[name])
+        for name in _of("source", started):
+            self._roster.know_source(settings.sources[name])
         self._apply_registrations(before.registrations, settings)
-        if started or any(kind == "sink" for kind, _ in stopped):
+        if _of("sink", stopped + started):
             reconciler.reconsider_all()
-        for name in sorted({*sources, *(n for kind, n in stopped if kind == "source")}):
+        for name in sorted(set(_of("source", stopped + started))):
             reconciler.reconsider_source(name)
-        self._declare(settings)
-        for name in sources:
-            self._start(group, "source", name)
-        for _, name in started:
-            self._start(group, "sink", name)
+        self.contexts.declare(settings)
+        for kind, name in started:
+            self._parts.start(group, kind, name)
 
     def _apply_registrations(self, before: Mapping[str, Any], settings: Settings) -> None:
         after = settings.registrations
@@ -201,112 +185,32 @@ class Engine:
 
     # --- sources and sinks
 
-    def _know_source(self, source: ServiceSource) -> None:
-        spec, name = source.spec, source.name
-        loss = Loss(spec.safety.empty_seconds, spec.safety.max_loss_percent, spec.safety.min_loss)
-        view = self.reconciler.views.get(name)
-        if view is None:
-            view = SourceView(name, loss, self.reconciler.changed, self._clock.monotonic)
-            view.on_doubt = self._due.set
-            self.reconciler.views[name] = view
-            for target in self.reconciler.targets.values():
-                view.recall(
-                    (key.service, i)
-                    for key in target.ledger.shelves
-                    if key.service.source == name
-                    for i in target.ledger.instances(key)
-                )
-        view.loss = loss
-        view.frozen = spec.mode == "Frozen"
-        self.reconciler.near[name] = Near(spec.environment, Allowed(spec.allowed_cidrs), spec.grants)
-
     def _know_sink(self, sink: ServiceSink) -> None:
-        spec, name = sink.spec, sink.name
-        far = Far(
-            environment=spec.environment,
-            owner=spec.owner_id,
-            accepts=sink.accepted,
-            allowed=Allowed(spec.allowed_cidrs),
-            restricted=bool(spec.allowed_cidrs),
-            grants=spec.grants,
-            reserved=spec.reserved_names,
-            adopts=spec.adoption == "Identical",
-        )
-        safety = spec.safety
-        limits = SinkSafety(
-            safety.max_removal_percent, safety.min_removals, safety.max_change_percent, safety.window_seconds
-        )
-        target = Target(name, far, self._mode(sink), Policy(limits, self._source_safety), self.touched)
-        target.place = (spec.type, spec.owner_id, sink.decoded_config)
-        former = self.reconciler.targets.get(name)
-        if former is not None and former.place == target.place:
-            target.fence = former.fence
-            if "DryRun" not in {former.mode, target.mode}:
-                target.succeed(former)
-        self.reconciler.targets[name] = target
+        self._roster.know_sink(sink, self._mode(sink))
 
     def _mode(self, sink: ServiceSink) -> Mode:
         if self._dry_run:
             return "DryRun"
         return "Paused" if sink.name in self.orders.paused else sink.spec.mode
 
-    def _source_safety(self, name: str) -> SourceSafety:
-        source = self.settings.sources.get(name) if self.settings is not None else None
-        if source is None:
-            return SourceSafety()
-        safety = source.spec.safety
-        return SourceSafety(safety.max_loss_percent, safety.min_loss, safety.window_seconds)
-
-    def _declare(self, settings: Settings) -> None:
-        """Tell each source what registrations declare under it."""
-        declared: dict[str, list[Any]] = {}
-        for registration in settings.registrations.values():
-            for service in registration.declared:
-                declared.setdefault(service.key.source, []).append(service)
-        for name in settings.sources:
-            self._declared.setdefault(name, Declared()).set(tuple(declared.get(name, ())), complete=settings.complete)
-
-    def _start(self, group: asyncio.TaskGroup, kind: str, name: str) -> None:
-        self._tasks[kind, name] = group.create_task(self._guard(kind, name), name=f"{kind} {name}")
-
-    async def _guard(self, kind: str, name: str) -> None:
-        """Run one source or sink; whatever breaks in it breaks it alone, and is tried again."""
-        while True:
-            try:
-                await apart(self._run_source(name) if kind == "source" else self._run_sink(name))
-            except Exception as error:
-                log.exception("%s=%s error='it cannot be run'", kind, name)
-                self.warnings.setdefault((kind, name), {})["Broken"] = (
-                    f"it cannot be run: {type(error).__name__}: {error}"
-                )
-                target = self.reconciler.targets.get(name) if kind == "sink" else None
-                if target is not None:
-                    target.fail("Broken", f"{type(error).__name__}: {error}", self._clock.wall())
-            await self._clock.sleep(RESTART_SECONDS)
-
-    async def _stop(self, which: list[tuple[str, str]]) -> None:
-        tasks = [task for place in which if (task := self._tasks.pop(place, None)) is not None]
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            _, hanging = await asyncio.wait(tasks, timeout=STOP_SECONDS)
-            for task in hanging:
-                log.error("task=%r error='the adapter does not end when told to; going on without it'", task.get_name())
+    def _on_broken(self, kind: str, name: str, error: Exception) -> None:
+        """Show what nobody should ever see."""
+        what = f"{type(error).__name__}: {error}"
+        self.contexts.warnings.setdefault((kind, name), {})["Broken"] = f"it cannot be run: {what}"
+        target = self.reconciler.targets.get(name) if kind == "sink" else None
+        if target is not None:
+            target.fail("Broken", what, self._clock.wall())
 
     def _forget(self, kind: str, name: str) -> None:
-        """Stop knowing a source or sink that is no longer declared. No record goes because of it (promise 12)."""
-        self.warnings.pop((kind, name), None)
-        self._credentials.pop((kind, name), None)
+        """Stop knowing a source or sink that is no longer declared."""
+        self.contexts.forget(kind, name)
         if kind == "source":
             self.sources.pop(name, None)
-            self.reconciler.near.pop(name, None)
-            self.reconciler.views.pop(name, None)
-            self.reconciler.reconsider_source(name)
-            self._declared.pop(name, None)
+            self._roster.forget_source(name)
         else:
             self.sinks.pop(name, None)
             self.holds.forget_sink(name)
-            self.reconciler.forget_target(name)
+            self._roster.forget_sink(name)
 
     def _begin_anew(self, sinks: Collection[str]) -> None:
         self._again.update(sinks)
@@ -320,13 +224,16 @@ class Engine:
         """Begin these sinks anew, as their mode is now."""
         known = self.settings.sinks if self.settings is not None else {}
         sinks = [known[name] for name in sorted(names) if name in known]
-        await self._stop([("sink", sink.name) for sink in sinks])
+        await self._parts.stop([("sink", sink.name) for sink in sinks])
         for sink in sinks:
             self._know_sink(sink)
         if sinks:
             self.reconciler.reconsider_all()
         for sink in sinks:
-            self._start(group, "sink", sink.name)
+            self._parts.start(group, "sink", sink.name)
+
+    async def _run_part(self, kind: str, name: str) -> None:
+        await (self._run_source(name) if kind == "source" else self._run_sink(name))
 
     async def _run_source(self, name: str) -> None:
         assert self.settings is not None
@@ -336,7 +243,7 @@ class Engine:
         if source.spec.mode == "Frozen":
             await asyncio.Event().wait()
         kind = self._source_type(source.spec.type)
-        await runner.run(kind, source.decoded_config, self._context("source", source, ""))
+        await runner.run(kind, source.decoded_config, self.contexts.make("source", source, ""))
 
     async def _run_sink(self, name: str) -> None:
         assert self.settings is not None
@@ -375,47 +282,16 @@ class Engine:
             target.fail("Paused", "a person or the manifest paused it; nothing is read or written", self._clock.wall())
             await asyncio.Event().wait()
         kind = self._sink_type(sink.spec.type)
-        await runner.run(kind, sink.decoded_config, self._context("sink", sink, sink.spec.owner_id))
-
-    def _context(self, kind: str, resource: ServiceSource | ServiceSink, owner: str) -> AdapterContext:
-        name = resource.name
-        warnings: dict[str, str] = {}
-        self.warnings[kind, name] = warnings
-        credentials = self._credentials[kind, name] = self._secrets(resource.spec.credentials)
-
-        def warn(reason: str, message: str) -> None:
-            if warnings.get(reason) != message:
-                log.warning("%s=%s warning=%s message=%r", kind, name, reason, message)
-            warnings[reason] = message
-
-        return AdapterContext(
-            kind=kind,
-            name=name,
-            environment=resource.spec.environment,
-            owner=owner,
-            clock=self._clock,
-            random=self._random,
-            metrics=self.metrics.bound(kind=kind, name=name),
-            credentials=credentials,
-            declared=self._declared.setdefault(name, Declared()),
-            state_dir=self._state_dir / "adapters" / f"{kind}-{name}",
-            shared=self._shared,
-            on_warn=warn,
-        )
+        await runner.run(kind, sink.decoded_config, self.contexts.make("sink", sink, sink.spec.owner_id))
 
     # --- questions
 
-    def warned(self, kind: str, name: str) -> dict[str, str]:
-        """Return what a source or sink warns of; of credentials those that cannot be had now, which may come and go."""
-        found = dict(self.warnings.get((kind, name), {}))
-        named = self._credentials.get((kind, name))
-        if named is not None and (missing := named.missing()):
-            found["CredentialMissing"] = f"cannot be read: {', '.join(missing)}"
-        return found
+    def _source(self, name: str) -> ServiceSource | None:
+        return self.settings.sources.get(name) if self.settings is not None else None
 
     def is_declared(self, name: str) -> bool:
         """Say whether a source's services are written in registrations: then there is nothing to hear of it."""
-        source = self.settings.sources.get(name) if self.settings is not None else None
+        source = self._source(name)
         return source is not None and self._source_type(source.spec.type).declares
 
     def settled(self) -> bool:
@@ -428,6 +304,10 @@ class Engine:
             and all(view.complete or view.frozen for view in self.reconciler.views.values())
             and all(target.settled for target in self.reconciler.targets.values() if target.mode != "Paused")
         )
+
+
+def _of(kind: str, parts: list[Part]) -> list[str]:
+    return [name for each, name in parts if each == kind]
 
 
 def _faults(settings: Settings) -> dict[tuple[str, str], list[str]]:

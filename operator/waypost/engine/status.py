@@ -184,7 +184,7 @@ def source(engine: Engine, name: str, now: float) -> SourceReport | None:
         doubted=sum(map(len, view.doubt.values())) if view is not None else 0,
         stale=is_stale(engine, name, now),
         last_read_seconds=None if heard is None else round(max(0.0, now - heard), 3),
-        warnings=engine.warned("source", name),
+        warnings=engine.contexts.warned("source", name),
     )
 
 
@@ -212,7 +212,7 @@ def sink(engine: Engine, name: str) -> SinkReport | None:
         epoch=fence.epoch if fence is not None else None,
         generation=fence.generation if fence is not None else None,
         written=target.written,
-        warnings=engine.warned("sink", name),
+        warnings=engine.contexts.warned("sink", name),
     )
 
 

@@ -63,7 +63,7 @@ def _source(engine: Engine, item: Item) -> ObjectStatus | None:
     declared = engine.settings.sources.get(name) if engine.settings is not None else None
     if declared is None:
         return _object(item, faults, (), ready=("NotAccepted", "")) if faults else None
-    warnings = engine.warned("source", name)
+    warnings = engine.contexts.warned("source", name)
     if declared.spec.mode == "Frozen":
         return _object(item, faults, warnings.items(), ready=("", "the manifest froze it: nothing is read"))
     runner = engine.sources.get(name)
@@ -80,7 +80,7 @@ def _sink(engine: Engine, item: Item) -> ObjectStatus | None:
     target = engine.reconciler.targets.get(name)
     if target is None:
         return _object(item, faults, (), ready=("NotAccepted", "")) if faults else None
-    condition, warnings = target.condition, engine.warned("sink", name)
+    condition, warnings = target.condition, engine.contexts.warned("sink", name)
     if condition.reason in {"Starting", "Standby"} or (condition.ok and not target.loaded and target.mode == "Apply"):
         return None
     made = _object(item, faults, warnings.items(), ready=("" if condition.ok else condition.reason, condition.message))

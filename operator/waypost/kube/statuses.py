@@ -119,10 +119,10 @@ class Statuses:
         present: dict[Place, object] = {}
         for name, target in engine.reconciler.targets.items():
             held = len(engine.holds.waiting(name))
-            warned = tuple(engine.warned("sink", name).items())
+            warned = tuple(engine.contexts.warned("sink", name).items())
             present[ServiceSink.kind, name] = (target.condition, target.loaded, held, warned)
         for name, runner in engine.sources.items():
-            warned = tuple(engine.warned("source", name).items())
+            warned = tuple(engine.contexts.warned("source", name).items())
             complete = (view := engine.reconciler.views.get(name)) is not None and view.complete
             present[ServiceSource.kind, name] = (runner.condition, complete, is_stale(engine, name, now), warned)
         for place in present.keys() | self._standing.keys():
