@@ -188,9 +188,11 @@ class SourceView:
 
         None stands for a service equal to what is known. `touched` had facts meanwhile: they win.
         """
+        first = not self.complete
         self._read()
         self.unknown_nodes = frozenset(unknown)
         absent: dict[ServiceKey, set[str]] = {}
+        new = {key for key in staged if key not in self.services} if first else set()
         for key, service in staged.items():
             if key in touched:  # a fact has replaced what this view shows of it
                 continue
@@ -206,7 +208,6 @@ class SourceView:
                 absent[key] = missing
             elif (known := self.services.get(key)) is not None and not known.instances:
                 self._keep_only(key, known, {})
-        first = not self.complete
         self.complete = True
         if first:  # what records recalled is absent as of now: no time before the first view counts
             now = self._now()
@@ -214,7 +215,8 @@ class SourceView:
         self._judge(absent, {key for key in absent if key not in staged})
         if first:
             for key in dict.fromkeys((*self.services, *(key for key, _ in self._gone))):  # removed ones go now
-                self._mark(key, None)
+                if key not in new or key not in self.services:  # what is new was marked when it was taken
+                    self._mark(key, None)
 
     def _take_listed(self, service: Service) -> set[str]:
         """Take a service as a view lists it; return the ids that it lacks and that are still to be judged."""
