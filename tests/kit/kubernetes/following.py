@@ -85,8 +85,9 @@ class Shelf:
     async def make(self) -> None:
         await self.cluster.call("POST", "/api/v1/namespaces", {"metadata": {"name": self.namespace}})
 
-    async def put(self, name: str, n: str = "0") -> None:
-        body = {"metadata": {"name": name, "labels": {"test": "yes"}}, "data": {"n": n}}
+    async def put(self, name: str, n: str = "0", *, padding: int = 0) -> None:
+        data = {"n": n, **({"padding": "x" * padding} if padding else {})}
+        body = {"metadata": {"name": name, "labels": {"test": "yes"}}, "data": data}
         await self.cluster.call("POST", self.resource.path(), body)
 
     async def change(self, name: str, n: str) -> None:

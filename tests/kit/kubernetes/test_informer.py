@@ -187,6 +187,37 @@ async def test_a_continue_token_that_expired_begins_the_list_again(uncached: Kub
     assert "continue" not in asked[1]
 
 
+async def test_one_answer_for_all_that_is_cut_counts_for_nothing_and_is_asked_for_in_pages(
+    uncached: Kubernetes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "FIRST_PAGE", 1)
+    monkeypatch.setattr(pages, "PAGE_BYTES", 400_000)
+    shelf = await shelf_in(uncached)
+    for name in "abcdefgh":
+        await shelf.put(name, padding=200_000)
+    told = Told()
+    async with through_proxy(uncached) as (proxy, api):
+        await proxy.cut(1_100_000)  # after so many bytes: some parts come, and not all
+        gone = asyncio.Event()
+        arriving = api.pieces
+
+        @asynccontextmanager
+        async def then_one_goes(path: str, **options: Any) -> AsyncIterator[AsyncIterator[bytes]]:
+            try:
+                async with arriving(path, **options) as pieces:
+                    yield pieces
+            finally:
+                await shelf.delete("a")
+                await proxy.heal()
+                gone.set()
+
+        api.pieces = then_one_goes  # type: ignore[method-assign]  # between the two lists
+        async with running(Informer(api, shelf.resource, Config), told):
+            await told.until(lambda: told.all("replaced"))
+    assert gone.is_set()
+    assert told.events[0] == ("replaced", list("bcdefgh"), []), "nothing of the answer that was cut is left"
+
+
 async def test_an_api_server_that_was_killed_and_came_back_is_followed_again(uncached: Kubernetes) -> None:
     shelf = await shelf_in(uncached)
     await shelf.put("a")

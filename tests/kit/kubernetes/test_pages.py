@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Mapping
-from typing import Any
 
 import msgspec
 import pytest
 
 from testbed.servers.kubernetes import Kubernetes
 from tests.kit.kubernetes.following import Shelf
-from waypost.kit.answers import Unanswered
 from waypost.kit.kubernetes import pages as listing
 from waypost.kit.kubernetes.api import Api, connect
 from waypost.kit.kubernetes.pages import pages
@@ -30,40 +28,47 @@ async def shelf(kubernetes: Kubernetes) -> Shelf:
     return shelf
 
 
-async def read(api: Api, shelf: Shelf, selector: Mapping[str, str] = {}) -> tuple[set[str], int]:
-    """The names of what is listed, without the ConfigMap of the cluster's CA; and how many pages there were."""
-    found = [page.items or () async for page in pages(api, shelf.resource.path(), selector, most=2, seconds=30)]
-    names = [msgspec.json.decode(raw)["metadata"]["name"] for items in found for raw in items]
+async def read(
+    api: Api, shelf: Shelf, selector: Mapping[str, str] = {}, *, whole: bool = True
+) -> tuple[set[str], list[str]]:
+    """The names of what is listed, without the ConfigMap of the cluster's CA; and the versions that were told."""
+    listing = pages(api, shelf.resource.path(), selector, most=2, seconds=30, whole=whole)
+    found = [(items, version) async for items, version in listing]
+    names = [msgspec.json.decode(raw)["metadata"]["name"] for items, _ in found for raw in items]
     assert len(names) == len(set(names))
-    return set(names) - {"kube-root-ca.crt"}, len(found)
+    versions = [version for _, version in found]
+    assert [bool(version) for version in versions] == [False] * (len(versions) - 1) + [True]
+    return set(names) - {"kube-root-ca.crt"}, versions
 
 
 async def test_a_small_collection_is_one_answer_of_which_no_part_is_read_twice(shelf: Shelf) -> None:
     async with connect(shelf.cluster.kubeconfig) as api:
-        assert await read(api, shelf) == (NAMES, 1)
+        names, versions = await read(api, shelf)
+    assert (names, len(versions)) == (NAMES, 1)
 
 
 async def test_a_large_collection_is_pages(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listing, "WHOLE_BYTES", 600)
     async with connect(shelf.cluster.kubeconfig) as api:
-        names, count = await read(api, shelf)
-    assert (names, count >= 3) == (NAMES, True)
+        names, versions = await read(api, shelf)
+    assert (names, len(versions) >= 3) == (NAMES, True)
 
 
 async def test_what_selectors_choose_is_pages_because_nobody_knows_how_much_it_is(shelf: Shelf) -> None:
     async with connect(shelf.cluster.kubeconfig) as api:
-        assert await read(api, shelf, {"labelSelector": "test=yes"}) == (NAMES, 3)
+        names, versions = await read(api, shelf, {"labelSelector": "test=yes"})
+    assert (names, len(versions)) == (NAMES, 3)
 
 
-async def test_an_answer_that_is_larger_than_it_seemed_is_read_in_pages(shelf: Shelf) -> None:
+async def test_whoever_asks_for_pages_gets_pages(shelf: Shelf) -> None:
     async with connect(shelf.cluster.kubeconfig) as api:
-        request = api.request
+        names, versions = await read(api, shelf, whole=False)
+    assert (names, len(versions) >= 3) == (NAMES, True)
 
-        async def too_large(method: str, path: str, **options: Any) -> bytes:
-            if "limit" not in options["params"]:
-                raise Unanswered("the answer is larger than 100 bytes")
-            return await request(method, path, **options)
 
-        api.request = too_large  # type: ignore[method-assign]  # no test makes 256 MB of objects
-        names, count = await read(api, shelf)
-    assert (names, count >= 3) == (NAMES, True)
+async def test_a_large_answer_is_told_in_parts_while_it_comes(shelf: Shelf) -> None:
+    await asyncio.gather(*(shelf.put(f"large-{at}", padding=100_000) for at in range(12)))
+    large = {f"large-{at}" for at in range(12)}
+    async with connect(shelf.cluster.kubeconfig) as api:
+        names, versions = await read(api, shelf)
+    assert (names, len(versions) >= 3) == (NAMES | large, True)

@@ -81,13 +81,38 @@ class Api:
         Raises as `request` does; the lines raise `Silent` when nothing came for `idle_seconds`, and Unanswered where
         the connection is cut. A last line without its end is not a line.
         """
+        async with self._opened_stream(path, params, REQUEST_SECONDS, idle_seconds) as stream:
+            yield _lines(stream)
+
+    @asynccontextmanager
+    async def pieces(
+        self, path: str, *, params: Mapping[str, str] | None = None, seconds: float = REQUEST_SECONDS
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Give the body of a GET as it comes, in pieces of any length, within `seconds` as a whole.
+
+        Raises as `request` does, the pieces too: what came before is then incomplete.
+        """
+        until = self.clock.monotonic() + seconds
+        async with self._opened_stream(path, params, seconds, seconds) as stream:
+            yield self._in_time(stream, until, f"GET {path}: no whole answer within {seconds:g} s")
+
+    async def _in_time(self, stream: Stream, until: float, late: str) -> AsyncIterator[bytes]:
+        async for piece in stream.chunks():
+            if self.clock.monotonic() > until:
+                raise Unanswered(late)
+            yield piece
+
+    @asynccontextmanager
+    async def _opened_stream(
+        self, path: str, params: Mapping[str, str] | None, seconds: float, idle_seconds: float
+    ) -> AsyncIterator[Stream]:
         access = await self._current()
         for again in (True, False):
             async with self._http.stream(
-                "GET", path, params=params, headers=ACCEPT, seconds=REQUEST_SECONDS, idle_seconds=idle_seconds
+                "GET", path, params=params, headers=ACCEPT, seconds=seconds, idle_seconds=idle_seconds
             ) as stream:
                 if stream.status < 300:
-                    yield _lines(stream)
+                    yield stream
                     return
                 if stream.status != 401 or not again or await self._current(refused=access) is access:
                     said = await _bounded(stream)

@@ -13,6 +13,7 @@ asked for its version: one that has gone back (etcd restored) would let us wait 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import aclosing
 from typing import Generic, Protocol, TypeVar
 
 import msgspec
@@ -22,7 +23,7 @@ from waypost.kit.answers import Silent
 from waypost.kit.backoff import Backoff
 from waypost.kit.kubernetes.api import Api
 from waypost.kit.kubernetes.errors import ApiError, answered
-from waypost.kit.kubernetes.pages import pages
+from waypost.kit.kubernetes.pages import NotWhole, pages
 from waypost.kit.kubernetes.resource import Meta, Resource
 from waypost.kit.kubernetes.wire import HEAD, STATUS, VERSION, event
 from waypost.kit.pace import Pace
@@ -192,23 +193,32 @@ class Informer(Generic[T]):
         await handler.replaced(self.objects, gone)
 
     async def _pages_of_one_version(self, handler: Handler[T]) -> tuple[dict[Key, T], str]:
-        """Begin again where so much time passed that the pages left cannot be of the version of those that came."""
+        """Begin again where so much time passed that the pages left cannot be of the version of those that came.
+
+        And in pages where one answer for all did not come whole.
+        """
+        whole = True
         for _ in range(MOST_RESTARTS):
             try:
-                return await self._pages(handler)
+                return await self._pages(handler, whole=whole)
+            except NotWhole:
+                whole = False
             except ApiError as error:
                 if not error.is_expired:
                     raise
-        return await self._pages(handler)
+        return await self._pages(handler, whole=False)
 
-    async def _pages(self, handler: Handler[T]) -> tuple[dict[Key, T], str]:
+    async def _pages(self, handler: Handler[T], *, whole: bool) -> tuple[dict[Key, T], str]:
         found: dict[Key, T] = {}
         version = ""
-        async for page in pages(self._api, self._path, self._selectors, most=self._page, seconds=self._list_seconds):
-            version = page.metadata.resource_version
-            for raw in page.items or ():
-                self._take(memoryview(raw), found, handler)
-                await self._pace.breathe()
+        listing = pages(
+            self._api, self._path, self._selectors, most=self._page, seconds=self._list_seconds, whole=whole
+        )
+        async with aclosing(listing) as parts:
+            async for items, version in parts:  # noqa: B007 - the last one counts
+                for raw in items:
+                    self._take(memoryview(raw), found, handler)
+                    await self._pace.breathe()
         return found, version
 
     def _take(self, raw: memoryview, found: dict[Key, T], handler: Handler[T]) -> None:
