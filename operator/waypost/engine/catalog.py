@@ -214,9 +214,13 @@ class SourceView:
             self.doubt = {key: dict.fromkeys(ids, (now, self.reads)) for key, ids in self.doubt.items()}
         self._judge(absent, {key for key in absent if key not in staged})
         if first:
-            for key in dict.fromkeys((*self.services, *(key for key, _ in self._gone))):  # removed ones go now
-                if key not in new or key not in self.services:  # what is new was marked when it was taken
-                    self._mark(key, None)
+            self._mark_all(new)
+
+    def _mark_all(self, new: Collection[ServiceKey]) -> None:
+        """Mark what was known before the first complete view or went by it; what is `new` was marked as it came."""
+        for key in dict.fromkeys((*self.services, *(key for key, _ in self._gone))):
+            if key not in new or key not in self.services:
+                self._mark(key, None)
 
     def _take_listed(self, service: Service) -> set[str]:
         """Take a service as a view lists it; return the ids that it lacks and that are still to be judged."""
