@@ -28,26 +28,33 @@ Buckets = Sequence[tuple[float, int]]
 
 
 def report(results: Path, page: Path = PAGE) -> None:
-    """Replace what stands between the marks in the page; write a picture for each series."""
+    """Put each result in the place of its own section between the marks, with a picture for each series.
+
+    The sections of benchmarks that were not run stay as they are.
+    """
     found = {path.stem: msgspec.json.decode(path.read_bytes(), type=Result) for path in results.glob("*.json")}
-    chosen = [found[name] for name in ORDER if name in found]
-    if not chosen:
+    if not found:
         raise SystemExit(f"report: {results} holds no results; run `python -m bench NAME` first")
-    parts = []
-    for result in chosen:
-        drawn = []
-        for number, (name, series) in enumerate(sorted(result.series.items()), 1):
-            picture = page.parent / PICTURES / f"{result.name}-{number}.svg"
-            picture.parent.mkdir(exist_ok=True)
-            picture.write_text(histogram(name, series))
-            drawn.append(f"![{result.name}: {name}]({PICTURES}/{picture.name})")
-        parts.append("\n\n".join([section(result), *drawn]))
     text = page.read_text()
     before, mark, rest = text.partition(BEGIN)
-    _, ended, after = rest.partition(END)
+    within, ended, after = rest.partition(END)
     if not (mark and ended):
         raise SystemExit(f"report: {page} has no `{BEGIN}` … `{END}`")
-    page.write_text(f"{before}{BEGIN}\n\n" + "\n\n".join(parts) + f"\n\n{END}{after}")
+    parts = {part.partition("\n")[0].strip(): f"### {part.strip()}" for part in within.split("\n### ")[1:]}
+    parts |= {name: _drawn(result, page.parent / PICTURES) for name, result in found.items()}
+    chosen = [parts[name] for name in ORDER if name in parts]
+    page.write_text(f"{before}{BEGIN}\n\n" + "\n\n".join(chosen) + f"\n\n{END}{after}")
+
+
+def _drawn(result: Result, folder: Path) -> str:
+    """A result's section, with its pictures, which are written into the folder."""
+    drawn = [section(result)]
+    for number, (name, series) in enumerate(sorted(result.series.items()), 1):
+        picture = folder / f"{result.name}-{number}.svg"
+        folder.mkdir(exist_ok=True)
+        picture.write_text(histogram(name, series))
+        drawn.append(f"![{result.name}: {name}]({folder.name}/{picture.name})")
+    return "\n\n".join(drawn)
 
 
 def section(result: Result) -> str:
