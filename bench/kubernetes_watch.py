@@ -24,7 +24,8 @@ import msgspec
 
 from bench.figures import Figure, Result
 from testbed.servers.kubernetes import Kubernetes
-from waypost.engine.catalog import Loss, SourceView
+from waypost.engine.catalog import SourceView
+from waypost.engine.doubt import Loss
 from waypost.engine.intake import SourceChanges
 from waypost.kit.kubernetes.api import Api, connect
 from waypost.kit.kubernetes.resource import Resource

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from tests.rig import Rig, instance, registration, service, source
 from waypost.adapter import AdapterError
 from waypost.engine import catalog
-from waypost.engine.catalog import Absence, Loss, SourceView
+from waypost.engine.catalog import Absence, SourceView
+from waypost.engine.doubt import Loss
 from waypost.engine.intake import SourceChanges
 from waypost.model import Instance, Service, ServiceKey
 from waypost.testing.virtual import virtual_test
@@ -496,7 +497,7 @@ def test_the_count_is_always_right_and_no_empty_doubt_is_left(reads: list[tuple[
             told.take(*([made] if names else []))
         view = told.view
         assert view.count == sum(len(known.instances) for known in view.services.values())
-        assert all(view.doubt.values())
+        assert all(view.doubt.of(key) for key in view.doubt)
         if how == "put":
             assert names <= set(told.known())
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.rig import service
-from waypost.engine.catalog import Absence, Loss, SourceView
+from waypost.engine.catalog import Absence, SourceView
+from waypost.engine.doubt import Loss
 
 
 @pytest.mark.parametrize(

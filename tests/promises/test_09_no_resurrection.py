@@ -29,7 +29,8 @@ async def test_a_fact_wins_over_a_snapshot_that_was_asked_for_before(tmp_path: P
 
 @virtual_test
 async def test_a_watch_that_was_replaced_says_nothing_more(tmp_path: Path) -> None:
-    from waypost.engine.catalog import Loss, SourceView
+    from waypost.engine.catalog import SourceView
+    from waypost.engine.doubt import Loss
     from waypost.engine.intake import SourceChanges
 
     view = SourceView("mem", Loss(), lambda _key, _ids: None, lambda: 0.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from waypost.engine.catalog import Loss
+from waypost.engine.doubt import Loss
 from waypost.engine.policy import SinkSafety, SourceSafety
 from waypost.engine.publish import Far, Near
 from waypost.kit.cidrs import Allowed

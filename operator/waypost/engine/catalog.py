@@ -15,14 +15,14 @@ from itertools import compress
 from operator import is_not
 from typing import TYPE_CHECKING
 
-import msgspec
+from waypost.engine.doubt import Doubt
 
 if TYPE_CHECKING:
+    from waypost.engine.doubt import Loss
     from waypost.model import Instance, Service, ServiceKey
 
-__all__ = ["Absence", "Known", "Loss", "SourceView"]
+__all__ = ["Absence", "Known", "SourceView"]
 
-AGREEING_READS = 3
 LARGE = 200  # instances of a service of which it is kept how they were listed
 MAX_FACTS = 200_000  # removals remembered as stated; an older one counts as inferred, which is only more careful
 
@@ -39,14 +39,6 @@ class Absence(Enum):
     DOUBTED = "absent, but not believed yet"
     FACT = "the source said that it is gone"
     INFERRED = "absent from the source's complete view"
-
-
-class Loss(msgspec.Struct, frozen=True):
-    """How much a snapshot may lack before it is doubted as a whole, and what it takes to believe it then."""
-
-    empty_seconds: float = 300
-    max_percent: int = 30
-    minimum: int = 5
 
 
 class Known:
@@ -85,7 +77,7 @@ class SourceView:
         self.last_read: float | None = None
         self.services: dict[ServiceKey, Known] = {}
         self.count = 0
-        self.doubt: dict[ServiceKey, dict[str, tuple[float, int]]] = {}  # id → (since, the read that first lacked it)
+        self.doubt = Doubt()
         self.draining: dict[tuple[ServiceKey, str], float] = {}
         self.unknown_nodes: frozenset[str] = frozenset()
         self._gone: OrderedDict[tuple[ServiceKey, str], None] = OrderedDict()
@@ -102,7 +94,7 @@ class SourceView:
             return Absence.PRESENT
         if not self.complete or self.frozen:
             return Absence.UNKNOWN
-        if instance in self.doubt.get(key, ()):
+        if instance in self.doubt.of(key):
             return Absence.DOUBTED
         return Absence.FACT if self._stated(key, instance) else Absence.INFERRED
 
@@ -113,19 +105,13 @@ class SourceView:
         """
         if self.frozen:
             return None
-        due = [
-            since + self.loss.empty_seconds
-            for doubted in self.doubt.values()
-            for since, read in doubted.values()
-            if self.reads - read + 1 >= AGREEING_READS
-        ]
-        return min(due, default=None)
+        return self.doubt.next_due(self.loss.empty_seconds, self.reads)
 
     # --- facts
 
     def put(self, service: Service) -> None:
         """Take a fact: the service is as it says, but for what is doubted or on nodes that are unknown."""
-        doubted = self.doubt.get(service.key, {})
+        doubted = self.doubt.of(service.key)
 
         def keep(instance: Instance) -> bool:
             return instance.id in doubted or self._on_unknown(instance)
@@ -146,7 +132,7 @@ class SourceView:
                 changed.add(instance.id)
                 self._gone.pop((key, instance.id), None)
                 self._note_draining(key, before, instance)
-        doubted = self.doubt.get(key, {})
+        doubted = self.doubt.of(key)
         went = [i for i in gone if i in known.instances and i not in doubted]
         went = [i for i in went if not self._on_unknown(known.instances[i])]
         for i in went:
@@ -156,7 +142,7 @@ class SourceView:
         self.count -= len(went)
         known.listed = ()
         if doubted:
-            self._settle(key, doubted, {instance.id for instance in part.instances})
+            self.doubt.settle(key, {instance.id for instance in part.instances})
         if whole or (went and not known.instances):
             self._mark(key, None)
         elif changed or went:
@@ -166,7 +152,7 @@ class SourceView:
         """Take a fact: the service is gone, but for what is doubted or on nodes that are unknown."""
         if (known := self.services.get(key)) is None:
             return
-        doubted = self.doubt.get(key, {})
+        doubted = self.doubt.of(key)
         stay = {i: instance for i, instance in known.instances.items() if i in doubted or self._on_unknown(instance)}
         for gone in known.instances.keys() - stay.keys():
             self._state_gone(key, gone)
@@ -210,8 +196,7 @@ class SourceView:
                 self._keep_only(key, known, {})
         self.complete = True
         if first:  # what records recalled is absent as of now: no time before the first view counts
-            now = self._now()
-            self.doubt = {key: dict.fromkeys(ids, (now, self.reads)) for key, ids in self.doubt.items()}
+            self.doubt.begin_anew(self._now(), self.reads)
         self._judge(absent, {key for key in absent if key not in staged})
         if first:
             self._mark_all(new)
@@ -229,7 +214,7 @@ class SourceView:
         if not service.instances:  # listed with no instances: a fact
             for gone in missing:
                 self._state_gone(key, gone)
-            self.doubt.pop(key, None)
+            self.doubt.drop(key)
             missing = set()
         self._replace(service, lambda instance: instance.id in missing or self._on_unknown(instance))
         return missing
@@ -251,34 +236,26 @@ class SourceView:
             known = self.services.get(key)
             if (known is not None and instance in known.instances) or self._stated(key, instance):
                 continue
-            if not self.complete or instance not in self.doubt.get(key, ()):
+            if not self.complete or instance not in self.doubt.of(key):
                 ghosts.setdefault(key, set()).add(instance)
         if self.complete:
-            before = sum(map(len, self.doubt.values()))
-            self._judge(ghosts, {key for key in ghosts if key not in self.services}, before)
+            self._judge(ghosts, {key for key in ghosts if key not in self.services}, self.doubt.count())
         else:
             now = self._now()
             for key, ids in ghosts.items():
-                doubted = self.doubt.setdefault(key, {})
-                for instance in ids:
-                    doubted.setdefault(instance, (now, self.reads + 1))
+                self.doubt.note(key, ids, now, self.reads + 1)
 
     def believe(self) -> None:
         """Drop what has been doubted for long enough, by enough reads."""
         if self.frozen:
             return
         now = self._now()
-        for key, doubted in list(self.doubt.items()):
+        for key in list(self.doubt):
             if self.unknown_nodes:  # what only a record names may live there: its doubt begins when all nodes are known
                 known = self.services.get(key)
                 there = known.instances if known is not None else {}
-                doubted.update((i, (now, self.reads)) for i in doubted.keys() - there.keys())
-            sure = {
-                i
-                for i, (since, read) in doubted.items()
-                if now >= since + self.loss.empty_seconds and self.reads - read + 1 >= AGREEING_READS
-            }
-            if sure:
+                self.doubt.begin_anew_but(key, there, now, self.reads)
+            if sure := self.doubt.sure(key, self.loss.empty_seconds, now, self.reads):
                 self._drop(key, sure)
 
     # --- inside
@@ -295,25 +272,18 @@ class SourceView:
 
     def _listed(self, key: ServiceKey) -> None:
         """What is listed is doubted no more; what is doubted and not described (known from records alone) stays so."""
-        doubted, known = self.doubt.get(key), self.services.get(key)
-        if doubted and known:
-            self._settle(key, doubted, known.instances)
-
-    def _settle(self, key: ServiceKey, doubted: dict[str, tuple[float, int]], listed: Collection[str]) -> None:
-        for instance in [i for i in doubted if i in listed]:
-            del doubted[instance]
-        if not doubted:
-            self.doubt.pop(key, None)
+        if key in self.doubt and (known := self.services.get(key)) is not None:
+            self.doubt.settle(key, known.instances)
 
     def _missing(self, key: ServiceKey, listed: Collection[str]) -> set[str]:
         known = self.services.get(key)
-        missing = {i for i in self.doubt.get(key, ()) if i not in listed}
+        missing = {i for i in self.doubt.of(key) if i not in listed}
         if known is not None:
             absent = {i: instance for i, instance in known.instances.items() if i not in listed}
             away = {i for i, instance in absent.items() if self._on_unknown(instance)}
             missing = (missing | absent.keys()) - away
-            if away and (doubted := self.doubt.get(key)) is not None:
-                self._settle(key, doubted, away)
+            if away:
+                self.doubt.settle(key, away)
         return missing
 
     def _on_unknown(self, instance: Instance) -> bool:
@@ -330,28 +300,23 @@ class SourceView:
         much = lost > max(self.loss.minimum, (self.count + self._ghosts(absent)) * self.loss.max_percent // 100)
         now = self._now()
         for key, ids in absent.items():
-            doubted = self.doubt.setdefault(key, {})
-            for instance in ids:
-                doubted.setdefault(instance, (now, self.reads))
+            self.doubt.note(key, ids, now, self.reads)
             if not much and key not in whole:
                 known = self.services[key].instances if self.unknown_nodes else ids
                 self._drop(key, {i for i in ids if i in known})  # who knows where one lived that only a record names
-            elif not doubted:
-                del self.doubt[key]
         self._weigh()
 
     def _ghosts(self, absent: Mapping[ServiceKey, set[str]]) -> int:
         """Count the instances that only records name, those that are absent now among them."""
         found = 0
-        for key in self.doubt.keys() | absent.keys():
-            named = absent.get(key, set()).union(self.doubt.get(key, ()))
+        for key in absent.keys() | set(self.doubt):
+            named = absent.get(key, set()).union(self.doubt.of(key))
             known = self.services.get(key)
             found += len(named if known is None else named - known.instances.keys())
         return found
 
     def _drop(self, key: ServiceKey, ids: Collection[str]) -> None:
-        if (doubted := self.doubt.get(key)) is not None:
-            self._settle(key, doubted, ids)
+        self.doubt.settle(key, ids)
         if (known := self.services.get(key)) is not None:
             stay = {i: instance for i, instance in known.instances.items() if i not in ids}
             self._keep_only(key, known, stay)
@@ -405,8 +370,8 @@ class SourceView:
         self.count += len(new) - size
         known.instances = new
         known.listed = service.instances if len(service.instances) >= LARGE else ()
-        if (doubted := self.doubt.get(key)) is not None:
-            self._settle(key, doubted, {instance.id for instance in service.instances})
+        if key in self.doubt:
+            self.doubt.settle(key, {instance.id for instance in service.instances})
         if whole or (gone and not new):
             self._mark(key, None)
         elif changed or gone:

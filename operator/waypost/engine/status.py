@@ -181,7 +181,7 @@ def source(engine: Engine, name: str, now: float) -> SourceReport | None:
         services=len(services),
         instances=view.count if view is not None else 0,
         ready_instances=ready,
-        doubted=sum(map(len, view.doubt.values())) if view is not None else 0,
+        doubted=view.doubt.count() if view is not None else 0,
         stale=is_stale(engine, name, now),
         last_read_seconds=None if heard is None else round(max(0.0, now - heard), 3),
         warnings=engine.contexts.warned("source", name),

@@ -108,7 +108,7 @@ def _steps(engine: Engine, target: Target, key: PublicationKey, name: str) -> It
         return
     rule = showing.rule.name
     yield Line("service", True, f"service {key.service} is known, and matched by sources entry `{rule}`")
-    doubted = name in reconciler.views[key.service.source].doubt.get(key.service, ())
+    doubted = name in reconciler.views[key.service.source].doubt.of(key.service)
     text = f"instance {name} is known; its source says that it is {instance.readiness}"
     yield Line("instance", True, text + (", but it was absent from the last view and is doubted" if doubted else ""))
     if showing.refused:
