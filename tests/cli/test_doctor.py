@@ -202,6 +202,52 @@ async def test_consul_with_tokens_that_may_and_may_not(waypost: Command, tmp_pat
         assert "token is unknown" in findings(waypost, 1)["sink target", "read"]["message"]
 
 
+def elector(waypost: Command, type: str, config: object, **credentials: str | Path) -> tuple[str, ...]:
+    """The options that name an elector."""
+    places = [{"name": name, "file": str(path)} for name, path in credentials.items()]
+    file = waypost.folder / "elector.yaml"
+    file.write_text(f"config: {json.dumps(config)}\ncredentials: {json.dumps(places)}\n")
+    return ("--elector", type, "--elector-config", str(file))
+
+
+@pytest.mark.server("etcd")
+async def test_an_elector_in_etcd_is_tried_without_standing_for_election(waypost: Command, tmp_path: Path) -> None:
+    waypost.declare(["a"])
+    async with Etcd(tmp_path / "etcd", unsafe_no_fsync=True, auth=True) as etcd:
+        await etcd.add_user("writer", "right", "/waypost-election/")
+        given = {"username": secret(waypost, "user", "writer"), "password": secret(waypost, "password", "right")}
+        asked = elector(waypost, "etcd", {"endpoints": [etcd.endpoint], "election": "tests"}, **given)
+        found = findings(waypost, 0, *asked)
+        for step in ("config", "credential", "connect", "read"):
+            assert found["elector etcd", step]["status"] == "ok", found["elector etcd", step]
+        assert "0 values are kept" in found["elector etcd", "read"]["message"]
+        assert await etcd.read("/waypost-election/") == {}, "it stood for no election"
+        secret(waypost, "password", "wrong")
+        assert findings(waypost, 1, *asked)["elector etcd", "read"]["status"] == "failed"
+    assert findings(waypost, 1, *asked)["elector etcd", "connect"]["status"] == "failed"
+
+
+@pytest.mark.server("consul")
+async def test_an_elector_in_consul_whose_token_may_not_read(waypost: Command, tmp_path: Path) -> None:
+    waypost.declare(["a"])
+    async with Consul(tmp_path / "consul", acl=True) as consul:
+        asked = elector(
+            waypost, "consul", {"address": consul.address, "election": "tests"}, token=waypost.folder / "token"
+        )
+        secret(waypost, "token", await consul.limited_token('key_prefix "waypost-election/" {policy = "write"}'))
+        assert findings(waypost, 0, *asked)["elector consul", "read"]["status"] == "ok"
+        assert await consul.call("GET", "/v1/kv/?keys", token=consul.token) in ([], b"")
+        secret(waypost, "token", "00000000-0000-0000-0000-000000000000")
+        assert findings(waypost, 1, *asked)["elector consul", "read"]["status"] == "failed"
+
+
+def test_an_elector_whose_file_is_wrong_is_told_as_run_tells_it(waypost: Command) -> None:
+    waypost.declare(["a"])
+    asked = elector(waypost, "etcd", {"endpoints": ["http://127.0.0.1:1"], "elections": "x"})
+    done = waypost("doctor", "-f", str(waypost.manifests), "--state-dir", str(waypost.state), *asked)
+    assert (done.returncode, "--elector-config" in done.stderr, "elections" in done.stderr) == (64, True, True)
+
+
 class ReadOnly(Bind):
     """A BIND that lets nobody update."""
 

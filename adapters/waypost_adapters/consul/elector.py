@@ -13,15 +13,16 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Annotated
 
 import msgspec
 
-from waypost.adapter import AdapterError, AdapterType, Context, Elector, Fenced, Leader, PermanentError
+from waypost.adapter import AdapterError, AdapterType, Context, Elector, Fenced, Leader, PermanentError, Place
 from waypost.kit.election import Election, Taken, Won
 from waypost.kit.http import Http, Tls, base_url
+from waypost.kit.reach import place_of
 from waypost_adapters.consul import wire
 from waypost_adapters.consul.client import Client, denied, token_header
 from waypost_adapters.consul.config import CREDENTIALS
@@ -170,8 +171,11 @@ class ConsulElector(Election):
     def __init__(self, config: ElectorConfig, client: Client, context: Context) -> None:
         """Keep what is needed; nothing is sent."""
         self._ballot_box = ConsulBallot(config, client, context)
-        self._client = client
+        self._config, self._client = config, client
         super().__init__(self._ballot_box, context.clock, name=context.name, seconds=config.ttl_seconds)
+
+    def places(self) -> Sequence[Place]:
+        return [place_of(base_url(self._config.address, port=8500), self._config.tls.server_name)]
 
     async def recall(self) -> Mapping[str, bytes]:
         start = self._ballot_box.kept

@@ -11,18 +11,21 @@ either, and nothing that holds one may rely on it alone (Jepsen on etcd 3.4.3): 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import msgspec
+from yarl import URL
 
-from waypost.adapter import AdapterError, Context, Fenced, Leader
+from waypost.adapter import AdapterError, Context, Fenced, Leader, Place
 from waypost.kit.election import Election, Taken, Won
 from waypost.kit.etcd import wire
 from waypost.kit.etcd.client import Client
+from waypost.kit.etcd.endpoint import endpoints
 from waypost.kit.etcd.scan import scan
 from waypost.kit.etcd.watch import watch
+from waypost.kit.reach import place_of
 from waypost_adapters.etcd import ElectorConfig, members_of
 
 __all__ = ["EtcdElector"]
@@ -121,7 +124,7 @@ class EtcdElector(Election):
     def __init__(self, config: ElectorConfig, client: Client, context: Context) -> None:
         """Keep what is needed; nothing is sent."""
         self._ballot_box = EtcdBallot(config, client, context)
-        self._client = client
+        self._config, self._client = config, client
         super().__init__(self._ballot_box, context.clock, name=context.name, seconds=config.ttl_seconds)
 
     @classmethod
@@ -142,6 +145,10 @@ class EtcdElector(Election):
                 yield elector
             finally:
                 await elector.close()
+
+    def places(self) -> Sequence[Place]:
+        tls = self._config.tls.server_name or ""
+        return [place_of(URL(member.url), tls) for member in endpoints(self._config.endpoints)]
 
     async def recall(self) -> Mapping[str, bytes]:
         found, start = {}, self._ballot_box.kept

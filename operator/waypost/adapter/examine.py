@@ -47,7 +47,7 @@ class Finding(msgspec.Struct, frozen=True):
 
 @runtime_checkable
 class Placed(Protocol):
-    """An opened source or sink that says where it connects to, so that names, connections and TLS can be tried."""
+    """An opened source, sink or elector that says where it connects to: names, connections and TLS can be tried."""
 
     def places(self) -> Sequence[Place]:
         """Return the places; several are several ways to one system. Connects to nothing."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from waypost.cli.arguments import Verbs, add_manifests, add_output, add_timeout
+from waypost.cli.arguments import Verbs, add_elector, add_manifests, add_output, add_timeout
 from waypost.cli.exits import FAILED, OK, SOMETHING
 from waypost.cli.output import Colour
 
@@ -24,11 +24,12 @@ COLOURS: Mapping[str, Colour] = {"ok": "green", "warning": "yellow", "failed": "
 EPILOG = """
 Of each source and sink is tried, in this order: its credentials (there, and for Waypost alone), names, connections and
 TLS of the places it connects to, whether it lets us in and may be read; of a sink its stamp, and whether it may be
-written, where the target tells that without being written.
+written, where the target tells that without being written. Of an elector, whether it lets us in and may be read.
 
 examples:
   waypost doctor -f manifests/
   waypost doctor -f manifests/ --timeout 3
+  waypost doctor -f manifests/ --elector etcd --elector-config elector.yaml
   waypost doctor -f manifests/ --output json
 """
 
@@ -48,6 +49,7 @@ def add(verbs: Verbs) -> None:
         default=os.environ.get("WAYPOST_ADMIN", "127.0.0.1:7470"),
         help="where `run` will listen (default: $WAYPOST_ADMIN, else 127.0.0.1:7470)",
     )
+    add_elector(parser)
     add_timeout(parser, 10.0, "each step")
     add_output(parser)
     parser.set_defaults(verb=_doctor)
@@ -57,14 +59,16 @@ def _doctor(options: argparse.Namespace) -> int:
     import random
 
     from waypost.cli import state
+    from waypost.cli.candidacy import declared_elector
     from waypost.cli.once import borrowed_state, run_once
-    from waypost.engine.doctor import Doctor
+    from waypost.engine.doctor import Candidate, Doctor
     from waypost.kit.clock import LoopClock
     from waypost.plugins import Plugins
     from waypost.settings import read_once
 
     folder: Path = options.state_dir or state.default_state_dir(options.files)
     plugins = Plugins()
+    declared = declared_elector(options, plugins)
     settings = read_once(options.files, plugins)
     told: list[Line] = []
 
@@ -84,6 +88,9 @@ def _doctor(options: argparse.Namespace) -> int:
             random.Random(),
             options.timeout,
             runs=state.is_locked(folder),
+            elector=Candidate(options.elector, declared[0], declared[1].config, declared[1].credentials)
+            if declared is not None
+            else None,
         )
         run_once(lambda: doctor.run(tell))
     counts = Counter[str](line.finding.status for line in told)

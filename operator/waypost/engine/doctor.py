@@ -1,32 +1,44 @@
-"""Tries each source and sink once, step by step, and says of each step how it is. Claims and writes nothing.
+"""Tries each source and sink and the elector once, step by step, and says how each step is. Claims, writes nothing.
 
 Every adapter is tried by what the contract has anyway: opened, and read (a source until its first whole view, a sink by
-a look for others' records). What an adapter tells beyond that (adapter.Placed, adapter.Examined) comes in between.
+a look for others' records, an elector by what is kept beside its lease). What an adapter tells beyond that
+(adapter.Placed, adapter.Examined) comes in between.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 import random
-import stat
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
-from waypost.adapter import AdapterError, AdapterType, Clock, Examined, Finding, PermanentError, Placed, Sink, Source
+from waypost.adapter import (
+    AdapterError,
+    AdapterType,
+    Clock,
+    Elector,
+    Examined,
+    Finding,
+    Keeping,
+    PermanentError,
+    Placed,
+    Sink,
+    Source,
+)
 from waypost.engine.apart import apart, first_of
 from waypost.engine.context import AdapterContext, Declared, FileCredentials
+from waypost.engine.credential import credential_finding
 from waypost.kit.metrics import MetricsRegistry
 from waypost.kit.reach import reach
 from waypost.kit.shared import Shared
 from waypost.model import Service, ServiceKey
 from waypost.settings import Credential, ServiceSink, ServiceSource, Settings
 
-__all__ = ["Doctor", "Line"]
+__all__ = ["Candidate", "Doctor", "Line"]
 
 NAME = "waypost-doctor"  # nobody's: only whether the question may be asked counts
 Resource = ServiceSource | ServiceSink
@@ -34,8 +46,26 @@ Kind = Literal["source", "sink"]
 GROUPS: Mapping[Kind, Literal["sources", "sinks"]] = {"source": "sources", "sink": "sinks"}
 
 
+class Candidate(msgspec.Struct, frozen=True):
+    """An elector that is to be tried: its type's name, its type, and what its file says."""
+
+    type: str
+    kind: AdapterType[Any]
+    config: Any
+    credentials: Sequence[Credential]
+
+
+class _Patient(msgspec.Struct, frozen=True):
+    """What one look needs: the adapter, its config, how it is read, and the context that it is opened with."""
+
+    find: Callable[[], AdapterType[Any]]
+    config: Any
+    read: Callable[[Any], Awaitable[str]]
+    context: AdapterContext
+
+
 class Line(msgspec.Struct, frozen=True):
-    """A finding and what it is about: `source NAME`, `sink NAME`."""
+    """A finding and what it is about: `source NAME`, `sink NAME`, `elector TYPE`."""
 
     about: str
     finding: Finding
@@ -54,11 +84,13 @@ class Doctor:
         seconds: float,
         *,
         runs: bool = False,
+        elector: Candidate | None = None,
     ) -> None:
         """`find` gives the adapter's type by group (`sources`, `sinks`) and name; `state_dir` may be thrown away.
 
         `runs`: a process keeps these sources and sinks now.
         """
+        self._elector = elector
         self._settings, self._find, self._state_dir = settings, find, state_dir
         self._clock, self._random, self._seconds, self._runs = clock, rng, seconds, runs
         self._shared = Shared()
@@ -71,10 +103,16 @@ class Doctor:
             *(("sink", sink) for _, sink in sorted(self._settings.sinks.items())),
         ]
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._look(kind, resource)) for kind, resource in resources]
-            for (kind, resource), task in zip(resources, tasks, strict=True):
+            looks = [
+                (f"{kind} {resource.name}", group.create_task(self._look(kind, resource)))
+                for kind, resource in resources
+            ]
+            if self._elector is not None:
+                about = f"elector {self._elector.type}"
+                looks.append((about, group.create_task(self._look_at_elector(self._elector))))
+            for about, task in looks:
                 for finding in await task:
-                    tell(Line(f"{kind} {resource.name}", finding))
+                    tell(Line(about, finding))
 
     async def _look(self, kind: Kind, resource: Resource) -> Sequence[Finding]:
         spec = resource.spec
@@ -82,9 +120,21 @@ class Doctor:
         found += [looked for credential in spec.credentials if (looked := credential_finding(credential)) is not None]
         if spec.mode == "Frozen":
             return [*found, Finding("read", "ok", "not tried: it is frozen")]
+        read: Any = self._read_source if isinstance(resource, ServiceSource) else self._read_sink
         context = self._context(kind, resource, found)
+        patient = _Patient(lambda: self._find(GROUPS[kind], spec.type), resource.decoded_config, read, context)
+        return await self._try(patient, found)
+
+    async def _look_at_elector(self, elector: Candidate) -> Sequence[Finding]:
+        """Try it without standing for election."""
+        found = [Finding("config", "ok", f"type {elector.type}")]
+        found += [looked for each in elector.credentials if (looked := credential_finding(each)) is not None]
+        context = self._context_of("elector", elector.type, elector.credentials, found)
+        return await self._try(_Patient(lambda: elector.kind, elector.config, self._read_elector, context), found)
+
+    async def _try(self, patient: _Patient, found: list[Finding]) -> Sequence[Finding]:
         try:
-            await apart(self._opened(self._find(GROUPS[kind], spec.type), resource, context, found))
+            await apart(self._opened(patient, found))
         except AdapterError as error:
             own = self._runs and not isinstance(error, PermanentError)  # what listens can do so once
             remedy = "a waypost runs on this state folder: `waypost status` tells how this one is" if own else ""
@@ -96,14 +146,11 @@ class Doctor:
             found.append(Finding("open", "failed", f"the adapter failed: {type(cause).__name__}: {cause}"))
         return found
 
-    async def _opened(
-        self, kind: AdapterType[Any], resource: Resource, context: AdapterContext, found: list[Finding]
-    ) -> None:
-        async with kind.open(resource.decoded_config, context) as adapter:
-            if isinstance(adapter, Placed) and not await self._reach(adapter, context, found):
+    async def _opened(self, patient: _Patient, found: list[Finding]) -> None:
+        async with patient.find().open(patient.config, patient.context) as adapter:
+            if isinstance(adapter, Placed) and not await self._reach(adapter, patient.context, found):
                 return  # the rest would tell the same once more
-            read = self._read_source if isinstance(resource, ServiceSource) else self._read_sink
-            found.append(await self._step("read", read(adapter)))
+            found.append(await self._step("read", patient.read(adapter)))
             if isinstance(adapter, Examined) and found[-1].status != "failed":
                 try:
                     async with asyncio.timeout(self._seconds):
@@ -160,22 +207,43 @@ class Doctor:
         await sink.inspect([NAME])
         return "it answers"
 
-    def _context(self, kind: str, resource: Resource, found: list[Finding]) -> AdapterContext:
+    async def _read_elector(self, elector: Elector) -> str:
+        """Read what can be read without standing for election."""
+        if not isinstance(elector, Keeping):
+            return "it opens"
+        kept = await elector.recall()
+        return f"it answers; {len(kept)} values are kept for the next leader"
+
+    def _context(self, kind: Kind, resource: Resource, found: list[Finding]) -> AdapterContext:
         declared = Declared()
         registrations = self._settings.registrations.values()
         mine = tuple(s for r in registrations for s in r.declared if s.key.source == resource.name)
         declared.set(mine, complete=self._settings.complete)
+        owner = resource.spec.owner_id if isinstance(resource, ServiceSink) else ""
+        about = (kind, resource.name, resource.spec.credentials)
+        return self._context_of(*about, found, resource.spec.environment, owner, declared)
+
+    def _context_of(
+        self,
+        kind: str,
+        name: str,
+        credentials: Sequence[Credential],
+        found: list[Finding],
+        environment: str = "",
+        owner: str = "",
+        declared: Declared | None = None,
+    ) -> AdapterContext:
         return AdapterContext(
             kind=kind,
-            name=resource.name,
-            environment=resource.spec.environment,
-            owner=resource.spec.owner_id if isinstance(resource, ServiceSink) else "",
+            name=name,
+            environment=environment,
+            owner=owner,
             clock=self._clock,
             random=self._random,
-            metrics=self._metrics.bound(kind=kind, name=resource.name),
-            credentials=FileCredentials(resource.spec.credentials),
-            declared=declared,
-            state_dir=self._state_dir / "adapters" / f"{kind}-{resource.name}",
+            metrics=self._metrics.bound(kind=kind, name=name),
+            credentials=FileCredentials(credentials),
+            declared=declared or Declared(),
+            state_dir=self._state_dir / "adapters" / f"{kind}-{name}",
             shared=self._shared,
             on_warn=lambda reason, message: found.append(Finding("warning", "warning", f"{reason}: {message}")),
         )
@@ -213,29 +281,3 @@ class _FirstView:
 
     def suspect(self, key: ServiceKey, instance: str, reason: str) -> None:
         """See adapter.Changes."""
-
-
-def credential_finding(credential: Credential) -> Finding | None:
-    """Say whether a secret can be had, and whether others could have it; None for a Secret of Kubernetes'."""
-    what = "credential"
-    if credential.env is not None:
-        if os.environ.get(credential.env):
-            return Finding(what, "ok", f"{credential.name}: variable {credential.env}")
-        return Finding(
-            what, "failed", f"{credential.name}: variable {credential.env} is not set here", "set it where Waypost runs"
-        )
-    if credential.file is None:
-        return None
-    path = Path(credential.file)
-    told = f"{credential.name}: file {path}"
-    try:
-        with path.open("rb") as file:
-            empty, mode = not file.read(1), os.fstat(file.fileno()).st_mode
-    except OSError as error:
-        remedy = "let the user that Waypost runs as read it, or correct the path"
-        return Finding(what, "failed", f"{told}: {error.strerror}", remedy)
-    if empty:
-        return Finding(what, "failed", f"{told} is empty", "put the secret into it")
-    if mode & (stat.S_IROTH | stat.S_IWOTH | stat.S_IWGRP):
-        return Finding(what, "warning", f"{told} has mode {stat.S_IMODE(mode):04o}: others may use it", "chmod 600")
-    return Finding(what, "ok", told)
