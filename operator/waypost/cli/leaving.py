@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 from waypost.cli.exits import FAILED, OK, USAGE, CommandError
+from waypost.cli.released import until_released
 
 __all__ = ["add_options", "leave"]
 
@@ -52,7 +53,6 @@ def leave(options: argparse.Namespace) -> int:
 async def _leave(options: argparse.Namespace, folder: Path) -> int:
     from waypost.adapter import AdapterError
     from waypost.cli.output import lines
-    from waypost.cli.release import until_released
     from waypost.engine.releases import Release, Releases
     from waypost.kit.clock import LoopClock
     from waypost.kit.kubernetes.api import connect

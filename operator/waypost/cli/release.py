@@ -10,17 +10,15 @@ from typing import TYPE_CHECKING, Any
 from waypost.cli.arguments import Verbs, add_asking, add_timeout
 from waypost.cli.exits import FAILED, OK, USAGE, CommandError
 from waypost.cli.leaving import add_options, leave
+from waypost.cli.released import told, until_released
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from waypost.cli.asking import Server
-    from waypost.engine.releases import Release
-    from waypost.plugins import Plugins
     from waypost.server.wire import Released
-    from waypost.settings import Settings
 
-__all__ = ["add", "until_released"]
+__all__ = ["add"]
 
 EPILOG = """
 What is released stays in its sink, as consumers see it; the mark that says whose it is goes, and Waypost neither writes
@@ -78,10 +76,10 @@ def _release(options: argparse.Namespace) -> int:
 
     server = find(options)
     if not given and not options.everything:
-        return _told(options, server.get("/v1/releases", list[Released]))
+        return told(options, server.get("/v1/releases", list[Released]))
     body = {part: getattr(options, part) for part in ("registration", "name", "sink", "everything", "undo")}
     if options.undo:
-        return _told(options, [server.act("/v1/releases", "change", body, Released)])
+        return told(options, [server.act("/v1/releases", "change", body, Released)])
     asked = {part: body[part] for part in ("registration", "name", "sink")}
     _ask(options, _asked(server, asked))
     return _waited(options, server, server.act("/v1/releases", "change", body, Released), asked)
@@ -117,24 +115,8 @@ def _waited(options: argparse.Namespace, server: Server, released: Released, ask
     while any(released.records.values()) and time.monotonic() < until:
         time.sleep(0.2)
         released = _asked(server, asked)
-    _told(options, [released])
+    told(options, [released])
     return FAILED if any(released.records.values()) else OK
-
-
-def _told(options: argparse.Namespace, releases: list[Released]) -> int:
-    from waypost.cli.output import clean, lines, write_json
-
-    if options.output == "json":
-        write_json(releases)
-        return OK
-    if not releases:
-        lines("nothing is released")
-    for each in releases:
-        left = {sink: count for sink, count in sorted(each.records.items()) if count}
-        rest = "; ".join(f"{count} records in sink {clean(sink)} are ours yet" for sink, count in left.items())
-        state = (rest or "no record that it covers is ours") if each.given else "asked for, as the manifests say"
-        lines(f"{clean(each.text)}: {state}")
-    return OK
 
 
 # --- without a server
@@ -174,39 +156,10 @@ def _alone(options: argparse.Namespace) -> int:
     with state.locked(folder):
         releases = Releases(folder)
         if release == Release() and not options.everything:
-            return _told(options, [Released(each, True, {}, str(each)) for each in sorted(releases.given)])
+            return told(options, [Released(each, True, {}, str(each)) for each in sorted(releases.given)])
         if not options.undo and not options.yes:
             _ask(options, Released(release, False, {}, str(release)))
         releases.change(release, undo=options.undo)
         if options.undo:
-            return _told(options, [Released(release, False, {}, str(release))])
+            return told(options, [Released(release, False, {}, str(release))])
         return run_once(lambda: until_released(options, folder, plugins, settings, release))
-
-
-async def until_released(
-    options: argparse.Namespace, folder: Path, plugins: Plugins, settings: Settings, release: Release, **more: Any
-) -> int:
-    """Run an engine that releases until all is, or time is up. `more` is the engine's. Raises CommandError."""
-    import asyncio
-
-    from waypost.cli.once import releasing_engine
-    from waypost.server.wire import Released
-
-    async with releasing_engine(folder, plugins, settings, **more) as engine:
-        wanted = [name for name in settings.sinks if release.sink in {"", name}]
-        loop = asyncio.get_running_loop()
-        until = loop.time() + options.timeout
-        targets = engine.reconciler.targets
-
-        def done() -> bool:
-            read = all(name in targets and targets[name].loaded for name in wanted)
-            return read and not any(engine.orders.covered(release).values())
-
-        while not done() and loop.time() < until:  # noqa: ASYNC110 - no event tells it of all sinks
-            await asyncio.sleep(0.05)
-        _told(options, [Released(release, True, engine.orders.covered(release), str(release))])
-        unread = [name for name in wanted if name not in targets or not targets[name].loaded]
-        if unread:
-            why = targets[unread[0]].condition.message if unread[0] in targets else ""
-            raise CommandError(f"sink {unread[0]} could not be read: {why or 'it took too long'}")
-        return OK if done() else FAILED
