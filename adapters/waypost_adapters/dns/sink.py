@@ -33,8 +33,8 @@ from waypost_adapters.dns.draft import Step
 from waypost_adapters.dns.layout import Entry
 from waypost_adapters.dns.mirror import Mirror, Seen
 from waypost_adapters.dns.render import Renderer
-from waypost_adapters.dns.work import MOST_TRIES
-from waypost_adapters.dns.zone import Zone
+from waypost_adapters.dns.work import write
+from waypost_adapters.dns.zone import MOST_TRIES, Zone
 
 __all__ = ["DnsSink"]
 
@@ -207,7 +207,7 @@ class DnsSink:
         for zone in self._zones:
             given = steps.get(zone.name, [])
             try:
-                outcomes |= await zone.write(given, fence) if given else {}
+                outcomes |= await write(zone, given, fence) if given else {}
             except AdapterError as error:
                 if not wrote:
                     raise

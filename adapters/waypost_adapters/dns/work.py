@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 import dns.rcode
 
@@ -13,18 +12,27 @@ from waypost_adapters.dns.client import Uncertain
 from waypost_adapters.dns.draft import Draft, Step, TooMuch
 from waypost_adapters.dns.mirror import Mirror
 from waypost_adapters.dns.stamp import Stamp
+from waypost_adapters.dns.zone import CHANGED, MOST_TRIES, Zone
 
-if TYPE_CHECKING:
-    from waypost_adapters.dns.zone import Zone
+__all__ = ["write"]
 
-__all__ = ["CHANGED", "MOST_TRIES", "Work"]
-
-MOST_TRIES = 8  # of a message, against others who write into the same sets at the same time
 CROWDED = "BIND has at most 100 records in a set unless `max-records-per-type` of the zone or view is raised"
-CHANGED = frozenset({dns.rcode.YXDOMAIN, dns.rcode.YXRRSET, dns.rcode.NXRRSET, dns.rcode.NXDOMAIN})
 
 
-class Work:
+async def write(zone: Zone, steps: Sequence[Step], fence: Fence) -> dict[str, Outcome]:
+    """Write steps; one outcome a key. Raises Fenced, NotClaimed and AdapterError only where nothing was written."""
+    async with zone.conversation:
+        work = _Work(zone, steps, fence)
+        try:
+            await work.run()
+        except AdapterError as error:
+            if not work.wrote:
+                raise
+            work.settle_rest(Outcome("superseded", f"not written: {error}"))
+        return work.outcomes
+
+
+class _Work:
     """One call of `write`: what it has learned so far. It holds the zone's conversation."""
 
     def __init__(self, zone: Zone, steps: Sequence[Step], fence: Fence) -> None:

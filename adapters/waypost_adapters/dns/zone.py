@@ -1,24 +1,26 @@
-"""One zone as this sink keeps it: its mirror, its stamp, and the writing of entries into it, message by message."""
+"""One zone as this sink keeps it: the conversation with its server, its mirror and its stamp."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-from waypost.adapter import AdapterError, Context, Fence, Outcome, PermanentError
+import dns.rcode
+
+from waypost.adapter import AdapterError, Context, Fence, PermanentError
 from waypost.kit import dnsnames
 from waypost.kit.ownership import quoted
 from waypost_adapters.dns import stamp, wire
 from waypost_adapters.dns.client import Client, Uncertain
-from waypost_adapters.dns.draft import Step
 from waypost_adapters.dns.mirror import Mirror, Whole
 from waypost_adapters.dns.stamp import Stamp
 from waypost_adapters.dns.telling import shown
 from waypost_adapters.dns.wire import Row
-from waypost_adapters.dns.work import CHANGED, MOST_TRIES, Work
 
-__all__ = ["Zone"]
+__all__ = ["CHANGED", "MOST_TRIES", "Zone"]
 
+MOST_TRIES = 8  # of a message, against others who write into the same sets at the same time
+CHANGED = frozenset({dns.rcode.YXDOMAIN, dns.rcode.YXRRSET, dns.rcode.NXRRSET, dns.rcode.NXDOMAIN})
 NO_STAMP = "none yet: the first claim sets it"
 PROBE = b"\x0ewaypost-doctor"
 SLICE = 500  # sets or records looked at before others have their turn
@@ -28,7 +30,7 @@ Touched = Callable[[bytes, int], None]
 
 
 class Zone:
-    """A zone, for one owner. One conversation at a time: what is known is exact while a message is made of it."""
+    """A zone, for one owner. Who holds `conversation` has it alone: what is known is exact while a message is made."""
 
     def __init__(self, name: str, client: Client, context: Context, *, reverse: bool = False) -> None:
         """`reverse`: it holds names of addresses in reverse, so its entries' names are absolute."""
@@ -45,7 +47,7 @@ class Zone:
         self._mirror: Mirror | None = None
         self._read_whole = 0.0
         self.doubted = False  # something was sent that was not answered
-        self._lock = asyncio.Lock()
+        self.conversation = asyncio.Lock()
 
     # --- reading
 
@@ -56,7 +58,7 @@ class Zone:
 
     async def read(self, touched: Touched | None = None) -> Mirror:
         """Bring the mirror up to what the server has; `touched` is told of records that others changed."""
-        async with self._lock:
+        async with self.conversation:
             return await self.sync(touched)
 
     async def sync(self, touched: Touched | None = None) -> Mirror:
@@ -121,7 +123,7 @@ class Zone:
 
     async def epoch(self) -> int:
         """Read the zone, and return the epoch of the owner's stamp, 0 without one. Raises PermanentError."""
-        async with self._lock:
+        async with self.conversation:
             self.forget()
             mirror = await self.sync()
             self._refuse_others(mirror)
@@ -138,7 +140,7 @@ class Zone:
 
     async def claim(self, epoch: int) -> bool:
         """Set the owner's epoch, if the stamp's is lower; say whether that was so. Raises PermanentError."""
-        async with self._lock:
+        async with self.conversation:
             for _ in range(MOST_TRIES):
                 mirror = await self.sync()
                 self._refuse_others(mirror)
@@ -173,7 +175,7 @@ class Zone:
         writer = self.update()
         writer.row(1, name, wire.TXT, wire.NONE)
         writer.row(2, name, wire.TXT, wire.ANY)
-        async with self._lock:
+        async with self.conversation:
             answer = await self.client.ask(writer)
         if answer.rcode:
             raise self.client.refusal(answer.rcode, f"an update of `{self.name}`")
@@ -224,7 +226,7 @@ class Zone:
 
     async def generation(self, fence: Fence) -> int:
         """Return the generation that the stamp is at. Raises Fenced, NotClaimed."""
-        async with self._lock:
+        async with self.conversation:
             verdict = self.judge(await self.sync(), fence)
         if isinstance(verdict, AdapterError):
             raise verdict
@@ -232,7 +234,7 @@ class Zone:
 
     async def advance(self, fence: Fence, generation: int) -> None:
         """Set the generation, if the stamp is not above the fence's epoch. Raises Fenced, NotClaimed."""
-        async with self._lock:
+        async with self.conversation:
             for _ in range(MOST_TRIES):
                 mirror = await self.sync()
                 verdict = self.judge(mirror, fence)
@@ -251,17 +253,3 @@ class Zone:
         writer = self.client.writer(wire.UPDATE)
         writer.question(self.apex, wire.SOA)
         return writer
-
-    # --- writing
-
-    async def write(self, steps: Sequence[Step], fence: Fence) -> dict[str, Outcome]:
-        """Write steps; one outcome a key. Raises Fenced, NotClaimed and AdapterError only where nothing was written."""
-        async with self._lock:
-            work = Work(self, steps, fence)
-            try:
-                await work.run()
-            except AdapterError as error:
-                if not work.wrote:
-                    raise
-                work.settle_rest(Outcome("superseded", f"not written: {error}"))
-            return work.outcomes
