@@ -17,6 +17,7 @@ from testbed.pytest_plugin import in_a_loop_of_its_own
 from testbed.servers.kubernetes import Kubernetes
 from tests.kit.kubernetes.following import Config, Shelf, Told, running
 from waypost.adapter import AdapterError
+from waypost.kit.kubernetes import api as apis
 from waypost.kit.kubernetes import pages
 from waypost.kit.kubernetes.api import Api, connect
 from waypost.kit.kubernetes.errors import ApiError, ApiRefused
@@ -353,6 +354,32 @@ async def test_pages_of_large_objects_are_small(shelf: Shelf, monkeypatch: pytes
             await told.until(lambda: told.all("replaced"))
     assert len(informer.objects) == 12
     assert max(sizes) < 1_300_000
+
+
+async def test_a_list_that_is_larger_than_it_seemed_is_read_in_pages(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "FIRST_PAGE", 1)
+    monkeypatch.setattr(apis, "MOST_BODY_BYTES", 1_000_000)
+    await shelf.put("a")
+    for name in "bcdefgh":
+        await shelf.put(name, padding=200_000)
+    told = Told()
+    async with connect(shelf.cluster.kubeconfig) as api:
+        request, continued = api.request, 0
+
+        async def counted(method: str, path: str, **options: Any) -> bytes:
+            nonlocal continued
+            continued += "continue" in options["params"]
+            return await request(method, path, **options)
+
+        api.request = counted  # type: ignore[method-assign]  # what is asked for is counted
+        informer = Informer(api, shelf.resource, Config, page=2)
+        async with running(informer, told):
+            await told.until(lambda: told.all("replaced"))
+    assert {name for _, name in informer.objects} >= set("abcdefgh")
+    assert continued >= 4
+    assert not told.all("failing")
 
 
 async def test_it_ends_when_it_is_cancelled(shelf: Shelf) -> None:

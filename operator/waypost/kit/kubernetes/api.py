@@ -28,7 +28,7 @@ __all__ = ["Api", "connect"]
 
 CONNECT_SECONDS = 5.0
 REQUEST_SECONDS = 30.0
-MOST_BODY_BYTES = 256 << 20  # a page of 50 objects of the largest kind; pages are then made smaller
+MOST_BODY_BYTES = 256 << 20  # a page of 50 objects of the largest kind, pages are then made smaller; or all of a list
 MOST_LINE_BYTES = 32 << 20  # of a watch: one object, which etcd bounds to some 2 MB
 MOST_ERROR_BYTES = 64 << 10
 CONNECTIONS = 64  # each watch takes one
@@ -94,12 +94,16 @@ class Api:
         """
         until = self.clock.monotonic() + seconds
         async with self._opened_stream(path, params, seconds, seconds) as stream:
-            yield self._in_time(stream, until, f"GET {path}: no whole answer within {seconds:g} s")
+            yield self._bounded(stream, until, f"GET {path}")
 
-    async def _in_time(self, stream: Stream, until: float, late: str) -> AsyncIterator[bytes]:
+    async def _bounded(self, stream: Stream, until: float, asked: str) -> AsyncIterator[bytes]:
+        size = 0
         async for piece in stream.chunks():
+            size += len(piece)
+            if size > MOST_BODY_BYTES:
+                raise Unanswered(f"{asked}: the answer is larger than {MOST_BODY_BYTES} bytes")
             if self.clock.monotonic() > until:
-                raise Unanswered(late)
+                raise Unanswered(f"{asked}: the answer did not come to its end in time")
             yield piece
 
     @asynccontextmanager
@@ -115,7 +119,7 @@ class Api:
                     yield stream
                     return
                 if stream.status != 401 or not again or await self._current(refused=access) is access:
-                    said = await _bounded(stream)
+                    said = await _said(stream)
                     raise answered(stream.status, said, f"GET {path}", stream.headers.get("Retry-After", ""))
 
     async def renew(self) -> None:
@@ -180,7 +184,7 @@ async def _lines(stream: Stream) -> AsyncIterator[bytes]:
                 raise Unanswered(f"a line of more than {MOST_LINE_BYTES} bytes; it is not read any further")
 
 
-async def _bounded(stream: Stream) -> bytes:
+async def _said(stream: Stream) -> bytes:
     said = b""
     try:
         async for chunk in stream.chunks():
