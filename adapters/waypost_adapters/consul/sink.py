@@ -66,6 +66,10 @@ class ConsulSink:
     def above(self, name: str) -> Sequence[str]:
         return ()
 
+    def canonical(self, name: str) -> str:
+        """Consul keeps the case of a service's name, and finds those of any case by each, in its API and its DNS."""
+        return name.lower()
+
     def places(self) -> Sequence[Place]:
         return [place_of(base_url(self._config.address, port=8500), self._config.tls.server_name)]
 

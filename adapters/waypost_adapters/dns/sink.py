@@ -46,6 +46,7 @@ ALTERED = b"\0altered"  # makes the fingerprint of a record that is not as it wa
 class DnsSink:
     """Records of one owner in one zone; PTR records, where they are asked for, are records of other zones."""
 
+    canonical = staticmethod(dnsnames.canonical)
     limits = Limits(records=150, bytes=25_000, in_flight=4)  # about a message, which has twice as much beside the texts
 
     def __init__(self, config: Config, context: Context, client: Client) -> None:

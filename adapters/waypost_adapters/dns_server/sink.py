@@ -54,6 +54,7 @@ class DnsServerSink:
 
     limits = Limits(records=256, bytes=1_000_000, in_flight=4)
     namespaced = True
+    canonical = staticmethod(dnsnames.canonical)
 
     def __init__(self, context: Context, zone: str, ttl: int, store: Store, feed: Feed, listening: Listen) -> None:
         self._context = context

@@ -105,6 +105,7 @@ class JsonLayout:
     """Keys and values under one prefix, for one owner's view of them."""
 
     namespaced = True
+    canonical = staticmethod(str)  # keys tell every text apart
 
     def __init__(self, prefix: str, owner: str) -> None:
         self.prefix = prefix

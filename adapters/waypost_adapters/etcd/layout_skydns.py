@@ -76,6 +76,7 @@ class SkydnsLayout:
     """Keys and values of one zone, for one owner's view of them."""
 
     namespaced = False
+    canonical = staticmethod(dnsnames.canonical)
 
     def __init__(self, prefix: str, owner: str, zone: str, ttl: int) -> None:
         self.owner = owner

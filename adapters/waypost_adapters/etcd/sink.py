@@ -70,7 +70,7 @@ class EtcdSink:
         self._environment = context.environment
         self._layout = _layout(config, context.owner)
         self._records = self._layout.records.encode()
-        self.namespaced = self._layout.namespaced
+        self.namespaced, self.canonical = self._layout.namespaced, self._layout.canonical
         self._own = OwnWrites()
         self._observed_at = 0  # the revision of the last complete view
         self._watch_next = 0  # where the watch goes on

@@ -143,6 +143,9 @@ class Sink(Protocol):
 
     A sink whose consumers ask for a name in a namespace, so that one name in two namespaces is two, has `namespaced =
     True`. Otherwise a name has one holder in the whole sink.
+
+    A sink that takes several texts for one name (in DNS `WEB.` and `web`) has `def canonical(self, name: str) -> str`,
+    which returns the one form of all of them; pure. Two registrations with texts of one form contend for one name.
     """
 
     limits: Limits

@@ -119,9 +119,9 @@ def _fits(engine: Engine, target: Target, key: PublicationKey, question: Questio
     if question.service and question.service not in {key.service.name, str(key.service)}:
         return False
     if question.name:
-        showing = engine.reconciler.showing(target.name, key)
-        names = {name.name for name in showing.publication.names} if showing is not None else set()
-        if question.name not in names.union(target.names.left.get(key, ())):
+        showing, canonical = engine.reconciler.showing(target.name, key), target.names.canonical
+        names = {canonical(name.name) for name in showing.publication.names} if showing is not None else set()
+        if canonical(question.name) not in names.union(target.names.left.get(key, ())):
             return False
     return not question.instance or _has(engine, target, key, question.instance)
 

@@ -33,6 +33,7 @@ def not_readable(registration_namespace: str, service_namespace: str) -> str:
 
 def may_publish(grants: Iterable[Any] | None, reserved: Iterable[str] | None, namespace: str, name: str) -> str | None:
     """Say why registrations of a namespace may not publish a name; None where they may."""
+    name = name.removesuffix(".")  # in DNS the same name
     if reserved and _any(reserved, name, "."):
         return f"the name `{name}` is reserved by the sink"
     if not grants:

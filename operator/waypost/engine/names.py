@@ -1,7 +1,8 @@
 """Who holds which name in one sink. Among registrations of one installation a name has one holder: who has it keeps it.
 
 Several hold it together where all of them say `sharing: Shared`. Where the sink keeps namespaces apart, each has names
-of its own.
+of its own. What the sink takes for one name (in DNS `WEB` and `web`) is one here: it is kept in the sink's canonical
+form, whatever form it is asked for or found in.
 
 A name passes on only when its holder wants it no more, and as long as that cannot be known (its source has not been
 read, or what it publishes is refused) its records hold it. The holder's leftovers under it then wait for the new
@@ -24,6 +25,8 @@ Keys = dict[PublicationKey, None]  # a set that keeps its order: what follows fr
 class Names:
     """The names of one sink. `above(name)` are the names that cannot stand together with it (see adapter.Sink).
 
+    `canonical(name)` is the one form of all that the sink takes for the same name; all that is kept has it.
+
     `keeps(key, name)` says whether the records that a publication has under a name stay though it does not want it now.
     `shares(registration)` says whether a registration shares its names; None where it is not known.
     """
@@ -35,9 +38,11 @@ class Names:
         shares: Callable[[str], bool | None] = lambda _: False,
         *,
         namespaced: bool = False,
+        canonical: Callable[[str], str] | None = None,
     ) -> None:
-        """Begin with no name held."""
+        """Begin with no name held. Without `canonical` each name is its own form."""
         self._above = above
+        self.canonical = _as_it_is if canonical is None else canonical
         self._keeps = keeps
         self._shares = shares
         self._namespaced = namespaced
@@ -53,7 +58,7 @@ class Names:
 
         Return the publications whose standing may have changed.
         """
-        new = tuple(sorted(set(names)))
+        new = self._forms(names)
         old = self.wanted.get(key, ())
         if new == old:
             return Keys().keys()
@@ -79,6 +84,7 @@ class Names:
         """
         if not name:
             return
+        name = self.canonical(name)
         mine, place = key.registration, self._place(name, key.registration)
         if name not in (left := self.left.get(key, ())):
             self.left[key] = (*left, name)
@@ -123,16 +129,18 @@ class Names:
 
         Registrations of other namespaces are named only where it is told `whole`: to who may see everything.
         """
-        mine = key.registration
-        if mine not in (held := self._take(name, mine)):
-            return f"the name `{name}` is held by {told(held, '' if whole else mine)}{self._mixed(mine, held)}"
-        if (other := self._blocked(name, mine)) is None:
+        mine, form = key.registration, self.canonical(name)
+        if mine not in (held := self._take(form, mine)):
+            one = "" if form == name else f", for this sink takes it and `{form}` for one name"
+            return f"the name `{name}` is held by {told(held, '' if whole else mine)}{one}{self._mixed(mine, held)}"
+        if (other := self._blocked(form, mine)) is None:
             return None
         holds = told(self._held(self._place(other, mine)), "" if whole else mine)
         return f"the names `{name}` and `{other}` cannot stand together in this sink, and {holds} holds `{other}`"
 
     def contenders(self, registration: str, name: str) -> list[str]:
         """Return the registrations that want a name that this one holds, and do not get it."""
+        name = self.canonical(name)
         place = self._place(name, registration)
         held = self._held(place)
         if registration not in held:
@@ -142,6 +150,7 @@ class Names:
 
     def holds(self, key: PublicationKey, name: str) -> bool:
         """Say whether a publication wants a name, and its registration has it."""
+        name = self.canonical(name)
         return name in self.wanted.get(key, ()) and key.registration in self._held(self._place(name, key.registration))
 
     def sharing(self, key: PublicationKey) -> AbstractSet[PublicationKey]:
@@ -188,6 +197,9 @@ class Names:
                     found.update((other, None) for other in under if chosen(other, held))
         found.pop(key, None)
         return found.keys()
+
+    def _forms(self, names: Iterable[str]) -> tuple[str, ...]:
+        return tuple(sorted({self.canonical(name) for name in names}))
 
     def _place(self, name: str, registration: str) -> Place:
         return f"{registration.partition('/')[0]}/{name}" if self._namespaced else name
@@ -303,7 +315,7 @@ class Names:
         """
         left, self.left = self.left, {}
         self.wanted, self._under, self._holder, self._beneath = {}, {}, {}, {}
-        want = {key: tuple(sorted(set(names))) for key, names in wanted}
+        want = {key: self._forms(names) for key, names in wanted}
 
         def rank(stood: tuple[PublicationKey, str]) -> tuple[bool, bool, bool, tuple[PublicationKey, str]]:
             """What was left by who wants another name now comes last: it is there to be taken over."""
@@ -318,6 +330,10 @@ class Names:
             for name in sorted(self.wanted[key]):
                 self._stand(key, name)
                 self._take(name, key.registration)
+
+
+def _as_it_is(name: str) -> str:
+    return name
 
 
 def told(registrations: Sequence[str], to: str = "") -> str:

@@ -70,6 +70,7 @@ class Observer:
             lambda key, name: reconciler.keeps(target.name, key, name),
             reconciler.shares,
             namespaced=getattr(sink, "namespaced", False),
+            canonical=getattr(sink, "canonical", None),
         )
         target.failed.clear()
         target.twins.clear()

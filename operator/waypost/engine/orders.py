@@ -125,6 +125,6 @@ class Orders:
                     shelf.records()
                     for key, shelf in target.ledger.shelves.items()
                     if release.registration in {"", key.registration}
-                    and (not release.name or release.name in target.names.left.get(key, ()))
+                    and (not release.name or target.names.canonical(release.name) in target.names.left.get(key, ()))
                 )
         return found

@@ -49,7 +49,7 @@ class World:
         return ""
 
     def released_names(self, target: str, key: PublicationKey) -> Collection[str]:
-        """Return the names of which a person released what a publication has in a sink."""
+        """Return the names, in the sink's form, of which a person released what a publication has in a sink."""
         return ()
 
     def fate(self, target: str, key: PublicationKey, instance: str) -> tuple[Cause | None, HoldCause | None, str]:
@@ -210,7 +210,7 @@ def _show(world: World, target: Target, showing: Showing, shown: Sequence[Publis
         kept = target.ledger.kept(key, name)
         mine = [record for record in records.get(name, ()) if record.name not in conflicts]
         if freed:
-            loose = {record.key for record in mine if record.name in freed}
+            loose = {record.key for record in mine if target.names.canonical(record.name) in freed}
             yield from _freed(key, name, kept, loose)
             kept = tuple(k for k in kept if k.key not in loose)
             mine = [record for record in mine if record.key not in loose]

@@ -8,7 +8,7 @@ says why nothing is, and on whose account (a fact of the source, a verdict, an e
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -172,12 +172,24 @@ def expand_names(
     return tuple(names)
 
 
-def may_name(entry: EntryRule, compiled: Compiled, key: ServiceKey, near: Near | None, name: str) -> bool:
-    """Say whether a service of which only the key is known may have a name: ports and labels could be anything."""
+def may_name(
+    entry: EntryRule,
+    compiled: Compiled,
+    key: ServiceKey,
+    near: Near | None,
+    name: str,
+    canonical: Callable[[str], str],
+) -> bool:
+    """Say whether a service of which only the key is known may have a name: ports and labels could be anything.
+
+    `name` is in the sink's `canonical` form.
+    """
     values = _values(compiled, key, near.environment) if near is not None else {}
     for template in entry.names:
         asked = [part for part in template.parts if isinstance(part, Placeholder)]
-        if any(part.label or part.field not in values for part in asked) or template.expand(values, ()) == name:
+        if any(part.label or part.field not in values for part in asked):
+            return True
+        if canonical(template.expand(values, ())) == name:
             return True
     return False
 

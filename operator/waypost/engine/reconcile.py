@@ -152,7 +152,9 @@ class Reconciler(World):
 
     def released_names(self, target: str, key: PublicationKey) -> frozenset[str]:
         """See plan.World."""
-        return self.releases.names(target, key.registration) if self.releases is not None else frozenset()
+        if self.releases is None or not (given := self.releases.names(target, key.registration)):
+            return frozenset()
+        return frozenset(map(self.targets[target].names.canonical, given))
 
     def fate(self, target: str, key: PublicationKey, instance: str) -> tuple[Cause | None, HoldCause | None, str]:
         """See plan.World."""
@@ -212,7 +214,8 @@ class Reconciler(World):
         if compiled is None:
             return not self.complete and key.registration not in self.deleted
         entry = next((entry for entry in compiled.entries if entry.name == key.entry), None)
-        if entry is None or not may_name(entry, compiled, key.service, self.near.get(key.service.source), name):
+        near, canonical = self.near.get(key.service.source), self.targets[target].names.canonical
+        if entry is None or not may_name(entry, compiled, key.service, near, name, canonical):
             return False
         view = self.views.get(key.service.source)
         known = view.services.get(key.service) if view is not None else None

@@ -76,16 +76,18 @@ async def whois(engine: Engine, name: str, sink: str = "") -> Whois:
 
 
 def _ours(engine: Engine, target: Target, name: str) -> Iterator[Whose]:
-    owner = target.far.owner
-    for key in sorted(key for key, names in target.names.left.items() if name in names):
+    owner, canonical = target.far.owner, target.names.canonical
+    form = canonical(name)
+    for key in sorted(key for key, names in target.names.left.items() if form in names):
         for instance in sorted(target.ledger.instances(key)):
             under, path = _published(engine, target, key, instance)
             for kept in target.ledger.kept(key, instance):
-                if under.get(kept.key, name) != name:
+                stands = under.get(kept.key, name)
+                if canonical(stands) != form:
                     continue
                 yield Whose(
                     target.name,
-                    name,
+                    stands,
                     kept.key,
                     "ours",
                     owner,

@@ -64,7 +64,7 @@ def name(text: str, *, underscore: bool = False) -> str:
 
 
 def canonical(text: str) -> str:
-    """Return a name that is known to be one in canonical form."""
+    """Return the one form of all that DNS takes for the same name (RFC 4343); whether it is one is not looked at."""
     return text.rstrip(".").lower()
 
 
