@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 
 class HealthOverlay:
-    """Implements `reconcile.Overlay`. To be attached to a reconciler, and run, by whoever puts the engine together."""
+    """Implements `verdicts.Overlay`. To be attached to a reconciler, and run, by whoever puts the engine together."""
 
     def __init__(
         self, clock: Clock, random: Random, metrics: Metrics, *, probe: Probe | None = None, most: int | None = None
@@ -70,7 +70,7 @@ class HealthOverlay:
             group.create_task(self._tell(), name="verdicts")
             group.create_task(self._catch_up(), name="followers")
 
-    # --- what the engine asks and tells (see reconcile.Overlay)
+    # --- what the engine asks and tells (see verdicts.Overlay)
 
     def verdict(self, showing: Showing, instance: Instance) -> bool | None:
         """Return True for ready, False for not, None where nothing is known yet."""

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from waypost.engine.catalog import Absence, SourceView
 from waypost.engine.match import Compiled, Matcher, SourceRule
 from waypost.engine.plan import World
 from waypost.engine.publish import Near, Showing, Withheld, may_name, present, show
+from waypost.engine.verdicts import NO_OVERLAY, Overlay
 from waypost.model import PublicationKey, ServiceKey
 
 if TYPE_CHECKING:
@@ -25,47 +26,10 @@ if TYPE_CHECKING:
     from waypost.model import Instance
     from waypost.settings import ServiceRegistration
 
-__all__ = ["NO_OVERLAY", "Overlay", "Reconciler"]
+__all__ = ["Reconciler"]
 
 Count = dict[ServiceKey, int]
 Place = tuple[str, PublicationKey]  # a sink, and a publication in it
-
-
-class Overlay(Protocol):
-    """Health verdicts, as the engine asks for them; see engine.overlay."""
-
-    def verdict(self, showing: Showing, instance: Instance) -> bool | None:
-        """Return True for ready, False for not, None where nothing is known yet."""
-
-    def follow(
-        self, target: str, showing: Showing, instances: Mapping[str, Instance], changed: Collection[str] | None
-    ) -> None:
-        """Take note that a publication shows these instances, of which those `changed` may be new or gone (None.
-
-        Any).
-        """
-
-    def forget(self, target: str, key: PublicationKey) -> None:
-        """Take note that a publication is gone from a sink."""
-
-
-class _NoOverlay:
-    """No checks: every instance is as ready as its source says."""
-
-    def verdict(self, showing: Showing, instance: Instance) -> bool | None:
-        """See plan.World."""
-        return True
-
-    def follow(
-        self, target: str, showing: Showing, instances: Mapping[str, Instance], changed: Collection[str] | None
-    ) -> None:
-        pass
-
-    def forget(self, target: str, key: PublicationKey) -> None:
-        pass
-
-
-NO_OVERLAY = _NoOverlay()
 
 
 _OF_ABSENCE: dict[Absence, tuple[Cause | None, HoldCause | None]] = {
