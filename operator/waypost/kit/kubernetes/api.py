@@ -76,7 +76,7 @@ class Api:
     async def stream(
         self, path: str, *, params: Mapping[str, str] | None = None, idle_seconds: float = 75.0
     ) -> AsyncIterator[AsyncIterator[bytes]]:
-        """Give the lines of an answer as they come: the events of a watch, the lines of a log.
+        """Give the lines of an answer as they come, each with its end: the events of a watch, the lines of a log.
 
         Raises as `request` does; the lines raise `Silent` when nothing came for `idle_seconds`, and Unanswered where
         the connection is cut. A last line without its end is not a line.
@@ -169,17 +169,19 @@ async def _lines(stream: Stream) -> AsyncIterator[bytes]:
     begun: list[bytes] = []
     size = 0
     async for chunk in stream.chunks():
-        *whole, rest = chunk.split(b"\n")
-        for end in whole:
+        begin = 0
+        while end := chunk.find(b"\n", begin) + 1:
+            line = chunk[begin:end]  # where that is all of it, no copy is made
+            begin = end
             if begun:
-                begun.append(end)
-                yield b"".join(begun)
+                begun.append(line)
+                line = b"".join(begun)
                 begun, size = [], 0
-            elif end:
-                yield end
-        if rest:
-            begun.append(rest)
-            size += len(rest)
+            if line != b"\n":
+                yield line
+        if begin < len(chunk):
+            begun.append(chunk[begin:])
+            size += len(chunk) - begin
             if size > MOST_LINE_BYTES:
                 raise Unanswered(f"a line of more than {MOST_LINE_BYTES} bytes; it is not read any further")
 

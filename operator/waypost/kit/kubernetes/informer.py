@@ -25,7 +25,7 @@ from waypost.kit.kubernetes.api import Api
 from waypost.kit.kubernetes.errors import ApiError, answered
 from waypost.kit.kubernetes.pages import NotWhole, pages
 from waypost.kit.kubernetes.resource import Meta, Resource
-from waypost.kit.kubernetes.wire import HEAD, STATUS, VERSION, event
+from waypost.kit.kubernetes.wire import HEAD, STATUS, VERSION, located
 from waypost.kit.pace import Pace
 
 __all__ = ["Handler", "Informer", "Key", "Named", "Object"]
@@ -101,8 +101,10 @@ class Handler(Protocol[T_contra]):
 class Informer(Generic[T]):
     """One collection. `objects` are what is there, by (namespace, name); `version` is "" until the first list.
 
-    `decode` is a function of an object's JSON, or the msgspec struct that it has: declare only what is used. Selectors
-    are the API's own. `page` is the most objects a page may have, where it is pages (see `pages`).
+    `decode` is a function of an object's JSON, or the msgspec struct that it has: declare only what is used. If there
+    is a `decode_in`, it decodes what events bring: it is given bytes that hold the JSON, with where it begins and where
+    it ends, and may keep these bytes. Selectors are the API's own. `page` is the most objects a page may have, where
+    it is pages (see `pages`).
     """
 
     def __init__(
@@ -111,6 +113,7 @@ class Informer(Generic[T]):
         resource: Resource,
         decode: Callable[[bytes | memoryview], T] | type[T],
         *,
+        decode_in: Callable[[bytes, int, int], T] | None = None,
         label_selector: str = "",
         field_selector: str = "",
         page: int = 500,
@@ -124,6 +127,7 @@ class Informer(Generic[T]):
         self._api = api
         self._path = resource.path()
         self._decode = msgspec.json.Decoder(decode).decode if isinstance(decode, type) else decode
+        self._decode_in = decode_in or (lambda text, start, stop: self._decode(memoryview(text)[start:stop]))
         self._selectors = {"labelSelector": label_selector, "fieldSelector": field_selector}
         self._selectors = {name: value for name, value in self._selectors.items() if value}
         self._page = page
@@ -260,32 +264,36 @@ class Informer(Generic[T]):
             "resourceVersion": self.version,
             "timeoutSeconds": str(max(1, seconds)),
         }
+        now = self._api.clock.monotonic
         async with self._api.stream(self._path, params=params, idle_seconds=self._silent) as lines:
             self._established = True
             async for line in lines:
+                began = now()
                 self._event(line, handler)
-                await self._pace.breathe()
+                await self._pace.worked(began)
 
     def _event(self, line: bytes, handler: Handler[T]) -> None:
         try:
-            kind, raw = event(line)
+            kind, text, start, stop = located(line)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             self.version = ""  # what it was is not known: all is listed again
             raise AdapterError(f"GET {self._path}: an event is not of the form expected: {error}") from None
         if kind in {"ADDED", "MODIFIED", "DELETED"}:
-            self._change(kind, raw, handler)
-        elif kind == "BOOKMARK":
+            self._change(kind, text, start, stop, handler)
+            return
+        raw = memoryview(text)[start:stop]
+        if kind == "BOOKMARK":
             self.version = self._head(raw).resource_version or self.version
             handler.alive()
         elif kind == "ERROR":
             said = STATUS.decode(raw)
             raise answered(said.code or 500, bytes(raw), f"GET {self._path}")
 
-    def _change(self, kind: str, raw: memoryview, handler: Handler[T]) -> None:
+    def _change(self, kind: str, text: bytes, start: int, stop: int, handler: Handler[T]) -> None:
         try:
-            object = self._decode(raw)
+            object = self._decode_in(text, start, stop)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            head = self._head(raw)
+            head = self._head(memoryview(text)[start:stop])
             key = (head.namespace, head.name)
             self.version = head.resource_version
             if kind != "DELETED":

@@ -7,7 +7,7 @@ import msgspec
 from waypost.kit.kubernetes.errors import Status
 from waypost.kit.kubernetes.resource import Meta
 
-__all__ = ["HEAD", "PAGE", "STATUS", "VERSION", "Page", "event"]
+__all__ = ["HEAD", "PAGE", "STATUS", "VERSION", "Page", "event", "located"]
 
 
 class ListMeta(
@@ -53,16 +53,24 @@ STATUS = msgspec.json.Decoder(Status)
 _EVENT = msgspec.json.Decoder(_Event)
 
 # The API server writes every event so. To look for the object's end again would cost a pass over it.
-_USUAL = {f'{{"type":"{kind}","object":'.encode(): kind for kind in ("ADDED", "MODIFIED", "DELETED")}
+_USUAL = tuple((f'{{"type":"{kind}","object":'.encode(), kind) for kind in ("MODIFIED", "ADDED", "DELETED"))
 
 
 def event(line: bytes) -> tuple[str, memoryview]:
-    """Return an event's type and its object's JSON. Raises msgspec.DecodeError.
+    """Return an event's type and its object's JSON. Raises msgspec.DecodeError."""
+    kind, text, start, stop = located(line)
+    return kind, memoryview(text)[start:stop]
 
-    A line that begins as the API server writes it is not parsed here: whether it is JSON shows when the object is.
+
+def located(line: bytes) -> tuple[str, bytes, int, int]:
+    """Return an event's type, and bytes that its object's JSON is in, with where it begins and where it ends.
+
+    A line that begins as the API server writes it is not parsed here: whether it is JSON shows when the object is. Then
+    the bytes are the line. Raises msgspec.DecodeError.
     """
-    for start, kind in _USUAL.items():
-        if line.startswith(start) and line.endswith(b"}"):
-            return kind, memoryview(line)[len(start) : -1]
+    end = b"}\n" if line.endswith(b"\n") else b"}"
+    for begin, kind in _USUAL:
+        if line.startswith(begin) and line.endswith(end):
+            return kind, line, len(begin), len(line) - len(end)
     found = _EVENT.decode(line)
-    return found.type, memoryview(found.object)
+    return found.type, bytes(found.object), 0, len(found.object)
