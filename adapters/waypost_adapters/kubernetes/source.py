@@ -131,7 +131,7 @@ class Watch:
         for namespace in self._config.namespaces or (None,):
             slices = Fed[Slice]("EndpointSlice", self, view.put_slice, view.drop_slice, tells=True)
             of = Resource("discovery.k8s.io", "v1", "endpointslices", namespace)
-            yield Informer(self._api, of, _slice).follow(slices), slices.listed
+            yield Informer(self._api, of, Slice.of, decode_in=Slice).follow(slices), slices.listed
 
 
 class KubernetesSource:
@@ -173,10 +173,6 @@ class KubernetesSource:
         if given is not None:
             return from_text(given, self._config.context)
         return of_process(context=self._config.context or None)
-
-
-def _slice(raw: bytes | memoryview) -> Slice:
-    return Slice(raw)
 
 
 def _resources(config: SourceConfig) -> Iterator[Resource]:

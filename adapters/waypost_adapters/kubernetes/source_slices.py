@@ -1,36 +1,19 @@
-"""EndpointSlices, read so that what did not change in one costs next to nothing.
-
-An endpoint is some 250 bytes of JSON, a slice has a hundred and more, and mostly one of them changes. So the text is
-parted between endpoints and each part known by its hash: only parts that the slice did not have before are decoded.
-That rests on how the API server writes: the first field of an endpoint is `addresses`. The text `},{"addresses":`
-cannot be inside a string, where quotes are escaped, and is nowhere else in a slice. A slice that is written in another
-way is decoded whole.
-"""
+"""EndpointSlices, and what a newer state of one changes: decoded whole, or beside the text that was there before."""
 
 from __future__ import annotations
 
-import ipaddress
-import socket
 from array import array
-from collections.abc import Iterator, Sequence
-from itertools import compress
-from operator import ne
-from sys import intern
+from collections.abc import Sequence
 
 import msgspec
 
 from waypost.kit.kubernetes.resource import Meta
-from waypost.model import NO_LABELS, Address, AddressType, Instance, Port, Readiness
+from waypost.model import Instance, Port
 from waypost_adapters.kubernetes.source_config import MINE
+from waypost_adapters.kubernetes.source_endpoints import Endpoint, PortRow, instance_of, ports_of
+from waypost_adapters.kubernetes.source_text import FIRST, Text
 
-__all__ = ["Slice"]
-
-MOST_PORTS = 100
-FEW = 2  # places of a slice that differ; where more do, endpoints have moved within it
-FIRST = b'"endpoints":[{"addresses":'
-BETWEEN = b'},{"addresses":'
-LAST = b'}],"ports":'
-OPEN = b'{"addresses":'
+__all__ = ["Frame", "Slice"]
 
 
 class Labels(msgspec.Struct, frozen=True, gc=False, rename={"service": "kubernetes.io/service-name", "mine": MINE}):
@@ -44,39 +27,6 @@ class SliceMeta(Meta, frozen=True, gc=False, rename="camel"):
     """A slice's metadata."""
 
     labels: Labels | None = None
-
-
-class Conditions(msgspec.Struct, frozen=True, gc=False):
-    """Each may be unknown; what that means is in the API's reference."""
-
-    ready: bool | None = None
-    serving: bool | None = None
-    terminating: bool | None = None
-
-
-class Target(msgspec.Struct, frozen=True, gc=False):
-    """What an endpoint is of."""
-
-    kind: str = ""
-    name: str = ""
-
-
-class Endpoint(msgspec.Struct, frozen=True, gc=False, rename="camel"):
-    """One endpoint. All its addresses mean the same; the API says to take the first."""
-
-    addresses: tuple[str, ...] = ()
-    conditions: Conditions = Conditions()
-    target_ref: Target | None = None
-    node_name: str | None = None
-    zone: str | None = None
-
-
-class PortRow(msgspec.Struct, frozen=True, gc=False):
-    """A port of all endpoints of a slice; without a number it means any."""
-
-    name: str | None = None
-    port: int | None = None
-    protocol: str | None = None
 
 
 class Frame(msgspec.Struct, frozen=True, gc=False, rename="camel"):
@@ -93,141 +43,170 @@ class Whole(Frame, frozen=True, gc=False, rename="camel"):
     endpoints: list[msgspec.Raw] | None = None
 
 
+class Tail(msgspec.Struct, frozen=True, gc=False, rename="camel", forbid_unknown_fields=True):
+    """All that may stand behind the endpoints of a slice with whose text others are compared."""
+
+    endpoints: list[msgspec.Raw]
+    address_type: str = "IPv4"
+    ports: tuple[PortRow, ...] | None = None
+
+
+BEFORE, BEHIND = b'{"type":"MODIFIED","object":', b"}\n"
+
 _FRAME = msgspec.json.Decoder(Frame)
 _WHOLE = msgspec.json.Decoder(Whole)
-_ENDPOINT = msgspec.json.Decoder(Endpoint)
+_TAIL = msgspec.json.Decoder(Tail)
 _ENDPOINTS = msgspec.json.Decoder(list[Endpoint])
+_RAWS = msgspec.json.Decoder(list[msgspec.Raw])
+NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError)
 
 
 class Slice:
-    """A slice. `instances` are what its endpoints are, in the slice's order, once `settle` was called.
+    """A slice, whose JSON is in `text` from `start` until `stop`. Raises msgspec.DecodeError where it is none.
 
-    Raises msgspec.DecodeError where it is no slice.
+    Once `settle` was called, `instances` are what its endpoints are, in their order, `single` says that no id is there
+    twice, and `size` how many bytes of text are kept. The list is handed on to the slice that takes this one's place.
     """
 
-    __slots__ = ("_parts", "hashes", "instances", "metadata", "ports", "rows", "service", "type")
+    __slots__ = ("_head", "_start", "_text", "instances", "metadata", "ports", "service", "single", "size", "type")
 
-    def __init__(self, raw: bytes | memoryview) -> None:
-        self._parts: Sequence[bytes] = ()
-        self.instances: tuple[Instance, ...] = ()
-        frame = self._parted(bytes(raw))
-        labels = frame.metadata.labels or Labels()
-        self.metadata = frame.metadata
-        self.service = "" if labels.mine else labels.service
-        self.type = frame.address_type
-        self.rows = frame.ports or ()
+    def __init__(self, text: bytes, start: int = 0, stop: int | None = None) -> None:
+        stop = len(text) if stop is None else stop
+        begin = text.find(FIRST, start, stop) + len(FIRST)
+        head = _head(text[start:begin]) if begin >= len(FIRST) else None
+        if head is None:
+            head, begin = _FRAME.decode(memoryview(text)[start:stop]), 0
+        labels = head.metadata.labels
+        self.metadata = head.metadata
+        self.service = "" if labels is None or labels.mine else labels.service
+        self.type = head.address_type
         self.ports: tuple[Port, ...] = ()
-        self.hashes = array("q", map(hash, self._parts))
+        self.instances: list[Instance] = []
+        self.single = True
+        self._head, self._start = head, start
+        self._text: Text | None = Text(text, begin, stop)
+        self.size = len(text)
 
-    def _parted(self, text: bytes) -> Frame:
-        begin = text.find(FIRST)
-        end = text.rfind(LAST, begin) if begin >= 0 else -1
-        if end >= 0:
-            self._parts = text[begin + len(FIRST) : end].split(BETWEEN)
-            try:
-                return _FRAME.decode(text[: begin + len(FIRST) - len(OPEN)] + text[end + 1 :])
-            except msgspec.DecodeError:
-                pass  # written in another way
-        whole = _WHOLE.decode(text)
-        self._parts = [bytes(raw) for raw in whole.endpoints or ()]
-        return whole
+    @classmethod
+    def of(cls, raw: bytes | memoryview) -> Slice:
+        """Return one of which the text is copied, into as many bytes as an event of it has: one fits where another was.
+
+        Where it does not, the memory of all that a list brought is left unused once events have taken its place.
+        """
+        return cls(b"".join((BEFORE, raw, BEHIND)), len(BEFORE), len(BEFORE) + len(raw))
+
+    def forget(self) -> None:
+        """Keep no text: what takes its place is decoded whole."""
+        self._text, self.size = None, 0
 
     def settle(self, before: Slice | None) -> tuple[Sequence[Instance], Sequence[Instance]]:
-        """Make the instances, those that are as they were from `before`; return those that went and those that came.
+        """Take the place of what it was; return instances that went and those that came. One that changed is in both.
 
-        One that changed is in both. Raises msgspec.DecodeError.
+        Those that are as they were are then the same objects. Raises msgspec.DecodeError and UnicodeDecodeError; then
+        what it was keeps its place.
         """
-        parts, self._parts = self._parts, ()
-        if before is None or before.rows != self.rows or before.type != self.type:
-            self.ports = _ports(self.rows)
-            self.instances = tuple(self._made(parts))
-            return before.instances if before is not None else (), self.instances
-        self.rows, self.ports = before.rows, before.ports
-        if before.hashes == self.hashes:
-            self.instances, self.hashes = before.instances, before.hashes
-            return (), ()
-        if len(before.hashes) == len(self.hashes):
-            places = list(compress(range(len(parts)), map(ne, before.hashes, self.hashes)))
-            if len(places) <= FEW:
-                return self._replaced(before.instances, places, [parts[place] for place in places])
-        return self._sorted_out(before, parts)
+        if before is not None and (found := self._from(before)) is not None:
+            return found
+        return self._from_all(before)
 
-    def _replaced(
-        self, old: tuple[Instance, ...], places: Sequence[int], parts: Sequence[bytes]
-    ) -> tuple[Sequence[Instance], Sequence[Instance]]:
-        """Make instances anew in these places; all others are where they were."""
-        came = list(self._made(parts))
-        now = list(old)
-        for place, instance in zip(places, came, strict=True):
-            now[place] = instance
-        self.instances = tuple(now)
-        return [old[place] for place in places], came
-
-    def _sorted_out(self, before: Slice, parts: Sequence[bytes]) -> tuple[Sequence[Instance], Sequence[Instance]]:
-        known = dict(zip(before.hashes, before.instances, strict=True))
-        fresh = [part for part, number in zip(parts, self.hashes, strict=True) if number not in known]
-        came = list(self._made(fresh))
-        made = iter(came)
-        self.instances = tuple([known[number] if number in known else next(made) for number in self.hashes])
-        return [known[number] for number in known.keys() - set(self.hashes)], came
-
-    def _made(self, parts: Sequence[bytes]) -> Iterator[Instance]:
-        if not parts:
-            return
-        if parts[0].startswith(b"{"):
-            rows = _ENDPOINTS.decode(b"[" + b",".join(parts) + b"]")
+    def _from(self, before: Slice) -> tuple[Sequence[Instance], Sequence[Instance]] | None:
+        """Settle by what differs from the text before; None, and nothing is done, where that cannot be told."""
+        text, old, head, old_head = self._text, before._text, self._head, before._head
+        if text is None or old is None or not text.begin:
+            return None
+        if head.address_type != old_head.address_type or head.ports != old_head.ports:
+            return None
+        if (change := old.compared(text)) is None:
+            return None
+        first, last, begin, end = change
+        part = b"[%b]" % text.text[begin:end]
+        try:
+            rows = _ENDPOINTS.decode(part)
+            sizes = [len(part) - 1] if len(rows) == 1 else [len(raw) + 1 for raw in _RAWS.decode(part)]
+        except NOT_JSON:
+            return None  # decoding it whole tells what is wrong with it
+        if sum(sizes) != len(part) - 1:
+            return None  # there are spaces, or nothing
+        self.type, self.ports, instances = before.type, before.ports, before.instances
+        if len(rows) == 1 == last - first:  # what an event mostly is
+            was = instances[first]
+            it = instance_of(rows[0], self.ports, self.type, was)
+            now, went, came = ([was], [], []) if it == was else ([it], [was], [it])
         else:
-            rows = _ENDPOINTS.decode(b"[" + OPEN + BETWEEN.join(parts) + b"}]")
-        for row in rows:
-            yield _instance(row, self.ports, self.type)
+            now, went, came = _matched(instances[first:last], [instance_of(row, self.ports, self.type) for row in rows])
+        instances[first:last] = now  # in this order, though none may be another
+        text.succeed(old, change, sizes)
+        self.instances = instances
+        self.single = before.single and _stays_single(instances, went, came)
+        return went, came
+
+    def _from_all(self, before: Slice | None) -> tuple[Sequence[Instance], Sequence[Instance]]:
+        """Settle by decoding all."""
+        text = self._text
+        assert text is not None
+        view = memoryview(text.text)
+        whole = _WHOLE.decode(view[self._start : text.stop])
+        if whole.metadata != self.metadata:
+            raise msgspec.DecodeError("its metadata are there twice")
+        raws = whole.endpoints or ()
+        rows = self._compact(text, raws) or _ENDPOINTS.decode(b"[" + b",".join(raws) + b"]")
+        if not text.strides:
+            self.forget()
+        self.type, self.ports = whole.address_type, ports_of(whole.ports or ())
+        made = [instance_of(row, self.ports, self.type) for row in rows]
+        self.single = len({each.id for each in made}) == len(made)
+        self.instances, went, came = _matched(before.instances if before is not None else [], made)
+        return went, came
+
+    def _compact(self, text: Text, raws: Sequence[msgspec.Raw]) -> Sequence[Endpoint]:
+        """Decode endpoints where they are, and note where each ends; () if they are not as they can be compared."""
+        if not text.begin or not raws:
+            return ()
+        strides = array("I", [len(raw) + 1 for raw in raws])
+        end = text.begin + sum(strides)  # behind the bracket, if there are no spaces
+        try:
+            if _TAIL.decode(b'{"endpoints":[' + text.text[end - 1 : text.stop]).endpoints:
+                return ()
+            rows = _ENDPOINTS.decode(memoryview(text.text)[text.begin - 1 : end])
+        except NOT_JSON:
+            return ()
+        text.strides = strides
+        return rows
 
 
-def _ports(rows: Sequence[PortRow]) -> tuple[Port, ...]:
-    """Return ports in the order of the slice, each once."""
-    found: dict[tuple[int, str], Port] = {}
-    for row in rows[:MOST_PORTS]:
-        protocol = (row.protocol or "TCP").lower()
-        if row.port is not None and 1 <= row.port <= 65535 and protocol in {"tcp", "udp", "sctp"}:
-            found.setdefault((row.port, protocol), Port(row.port, row.name or "", protocol))
-    return tuple(found.values())
+def _head(text: bytes) -> Frame | None:
+    """Return what is before the endpoints; None where they are not the object's own."""
+    try:
+        return _FRAME.decode(text + b"]}")
+    except NOT_JSON:
+        return None
 
 
-def _instance(row: Endpoint, ports: tuple[Port, ...], kind: str) -> Instance:
-    addresses = tuple(_addresses(row.addresses[:1], kind))
-    of = row.target_ref
-    id = of.name if of is not None and of.kind == "Pod" and of.name else (row.addresses or ("",))[0]
-    return Instance(
-        id,
-        addresses,
-        ports,
-        _readiness(row.conditions),
-        1,
-        intern(row.node_name or ""),
-        intern(row.zone or ""),
-        NO_LABELS,
-    )
-
-
-def _readiness(is_: Conditions) -> Readiness:
-    """Unknown means ready and serving, says the API's reference. One that ends while it still serves drains."""
-    if is_.terminating:
-        return "draining" if is_.serving or is_.serving is None else "not-ready"
-    return "not-ready" if is_.ready is False else "ready"
-
-
-def _addresses(texts: Sequence[str], kind: str) -> Iterator[Address]:
-    """Yield the addresses in canonical form; the API server has refused what is none."""
-    type: AddressType = "Hostname" if kind == "FQDN" else "Container"
-    for text in texts:
-        if kind == "FQDN":
-            yield Address(text.lower().rstrip("."), type)
-        elif kind == "IPv4":
-            try:
-                yield Address(socket.inet_ntoa(socket.inet_pton(socket.AF_INET, text)), type)
-            except OSError:
-                continue
+def _matched(old: list[Instance], new: list[Instance]) -> tuple[list[Instance], list[Instance], list[Instance]]:
+    """Return the new ones, those that are as old ones as these, with the old ones that went and the new that came."""
+    known = {each.id: each for each in old}
+    now: list[Instance] = []
+    came: list[Instance] = []
+    for each in new:
+        before = known.get(each.id)
+        if before is not None and before == each:
+            del known[each.id]
+            now.append(before)
         else:
-            try:
-                yield Address(str(ipaddress.IPv6Address(text)), type)
-            except ValueError:
-                continue
+            now.append(each)
+            came.append(each)
+    if len(came) == len(new):
+        return now, old, came
+    kept = set(map(id, now))
+    return now, [each for each in old if id(each) not in kept], came
+
+
+def _stays_single(now: Sequence[Instance], went: Sequence[Instance], came: Sequence[Instance]) -> bool:
+    """Whether no id is twice among instances of which that was so before some went and others came."""
+    if not came or (len(came) == len(went) == 1 and came[0].id == went[0].id):
+        return True
+    fresh = {each.id for each in came}
+    if len(fresh) < len(came):
+        return False
+    fresh.difference_update([each.id for each in went])
+    return not fresh or sum(each.id in fresh for each in now) == len(fresh)

@@ -21,6 +21,7 @@ from waypost_adapters.kubernetes.source_services import (
     reached,
 )
 from waypost_adapters.kubernetes.source_slices import Slice
+from waypost_adapters.kubernetes.source_text import Texts
 
 __all__ = ["Group", "Told", "View"]
 
@@ -64,23 +65,28 @@ class Group:
         """Return all instances at their endpoints, each once."""
         found: dict[str, Instance] = {}
         for name in sorted(self.slices):
-            for id, instance in _by_id(self.slices[name]).items():
+            for id, instance in _by_id(self.slices[name].instances).items():
                 there = found.get(id)
                 found[id] = instance if there is None else self._merged(there, instance)
         return found.values()
 
     def take(
-        self, name: str, now: Slice | None, went: Iterable[Instance], came: Iterable[Instance]
-    ) -> tuple[list[Instance], list[str]]:
+        self, name: str, now: Slice | None, went: Sequence[Instance], came: Sequence[Instance]
+    ) -> tuple[Sequence[Instance], Sequence[str]]:
         """Put a slice in the place of what it was (None: it is gone); return instances that changed, and ids gone."""
+        before = self.slices.get(name)
+        there: Mapping[str, Instance] = {}
         if now is None:
             del self.slices[name]
         else:
             self.slices[name] = now
+            if len(came) == len(went) == 1 and now.single and self._stays(went[0], came[0], name):
+                return came, ()
+            single = now.single and (before is None or before.single)
+            there = _by_id(came if single else now.instances)  # if single, none that went is there but as one that came
         changed: list[Instance] = []
         gone: list[str] = []
-        there = _by_id(now) if now is not None else {}
-        stay = dict.fromkeys(instance.id for instance in came if instance.addresses)
+        stay = dict.fromkeys([instance.id for instance in came if instance.addresses])
         for id in stay:
             holders = self._held(id, name)
             changed.append(there[id] if len(holders) == 1 else self._from(holders, id))
@@ -94,6 +100,10 @@ class Group:
             else:
                 gone.append(id)
         return changed, gone
+
+    def _stays(self, was: Instance, now: Instance, name: str) -> bool:
+        """Whether these are one instance, which is in this slice only: what an event mostly is."""
+        return was.id == now.id and bool(now.addresses) and self.where.get(now.id) == name
 
     def _holders(self, id: str) -> tuple[str, ...]:
         there = self.where.get(id, ())
@@ -153,6 +163,7 @@ class View:
         self.nodes: dict[str, Node] = {}
         self.muted = False
         self._of: dict[Place, str] = {}  # which Service each slice was of
+        self._texts = Texts()
         self._held = False
         self._pending: dict[ServiceKey, Place] = {}
         self._source, self._config, self._problems, self._out = source, config, problems, out
@@ -216,43 +227,50 @@ class View:
     def put_slice(self, now: Slice) -> None:
         """Take a slice as it is now."""
         namespace, name = now.metadata.namespace, now.metadata.name
-        if self._of.get((namespace, name), now.service) != now.service:
-            self.drop_slice(now)  # of the Service that it was of
-        if not now.service:
-            return
-        place = (namespace, now.service)
-        group = self._group(place)
-        there = group.slices.get(name)
+        group = self.groups.get((namespace, now.service))
+        there = group.slices.get(name) if group is not None else None
+        if group is None or there is None:
+            if self._of.get((namespace, name), now.service) != now.service:
+                self.drop_slice(now)  # of the Service that it was of
+            if not now.service:
+                now.forget()
+                return
+            group = self._group((namespace, now.service))
         try:
             went, came = now.settle(there)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            now.forget()
+            self._forget((namespace, now.service), group)
             self.unreadable("EndpointSlice", (namespace, name), str(error))
             return
+        self._texts.keep((namespace, name), there, now)
         if there is None:
             self._of[namespace, name] = now.service
         else:
             name = there.metadata.name  # one text for all that hold it
-        self._take(place, name, now, went, came)
+        self._take(group, name, now, went, came)
 
     def drop_slice(self, last: Slice) -> None:
         """Take a slice's end."""
         namespace, name = last.metadata.namespace, last.metadata.name
         if service := self._of.pop((namespace, name), ""):
-            there = self._group((namespace, service)).slices[name]
-            self._take((namespace, service), name, None, there.instances, ())
+            group = self._group((namespace, service))
+            there = group.slices[name]
+            self._texts.drop((namespace, name))
+            self._take(group, name, None, there.instances, ())
 
     def _take(
-        self, place: Place, name: str, now: Slice | None, went: Sequence[Instance], came: Sequence[Instance]
+        self, group: Group, name: str, now: Slice | None, went: Sequence[Instance], came: Sequence[Instance]
     ) -> None:
-        group = self._group(place)
         fresh = not group.slices
         changed, gone = group.take(name, now, went, came)
-        if group.shown and (changed or gone or fresh):
+        if (changed or gone or fresh) and group.shown:
             if fresh or group.how != "endpoints":  # who begins to be shown or known is put whole
                 self._put(group)
-            elif group.known and not self._later(group):
+            elif (now is not None or group.known) and not self._later(group):
                 self._out.amend(Service(group.key, group.labels, tuple(changed)), gone)
-        self._forget(place, group)
+        if now is None:
+            self._forget((group.key.namespace, group.key.name), group)
 
     # --- Nodes
 
@@ -307,9 +325,9 @@ class View:
             del self.groups[place]
 
 
-def _by_id(slice: Slice) -> dict[str, Instance]:
+def _by_id(instances: Iterable[Instance]) -> dict[str, Instance]:
     """Return a slice's instances; one that is there twice is as it is last."""
-    return {instance.id: instance for instance in slice.instances if instance.addresses}
+    return {instance.id: instance for instance in instances if instance.addresses}
 
 
 def _reach(row: ServiceRow) -> object:

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.adapters.kubernetes.test_source_services import node, service
@@ -64,12 +64,19 @@ def view(config: SourceConfig | None = None) -> tuple[View, Said]:
     return View("k", config or SourceConfig(), problems, said), said
 
 
-def cut(name: str, *pods: str, of: str = "web", family: str = "IPv4", ready: Collection[str] | None = None) -> Slice:
-    """A slice with a pod at 10.0.0.N (fd00::N), where N is the pod's letter."""
+def cut(
+    name: str,
+    *pods: str,
+    of: str = "web",
+    family: str = "IPv4",
+    ready: Collection[str] | None = None,
+    without: Collection[str] = (),
+) -> Slice:
+    """A slice with a pod at 10.0.0.N (fd00::N), where N is the pod's letter; but for those without an address."""
     prefix = "10.0.0." if family == "IPv4" else "fd00::"
     rows = [
         {
-            "addresses": [f"{prefix}{ord(pod[0])}"],
+            "addresses": [f"{prefix}{ord(pod[0])}"] if pod not in without else [],
             "conditions": {"ready": ready is None or pod in ready},
             "targetRef": {"kind": "Pod", "name": pod},
             "nodeName": f"n-{pod}",
@@ -263,28 +270,52 @@ def cut_metadata(name: str) -> dict[str, Any]:
 STEPS = st.lists(
     st.tuples(
         st.sampled_from(["a", "b", "six"]),
-        st.none() | st.lists(st.sampled_from("uvwxyz"), max_size=6),
-        st.sets(st.sampled_from("uvwxyz")),
+        st.none()
+        | st.lists(st.sampled_from("uvwxyz"), max_size=6)
+        | st.sampled_from(["uvw", "uv", "uxw", "uuw", "uw", "vw"]).map(list),  # an event mostly changes one
+        st.sets(st.sampled_from("uvwxyz")) | st.sampled_from([set("uvw"), set("uv"), set("vw")]),
+        st.sampled_from(["", "", "u", "v"]),
     ),
     max_size=12,
 )
 
 
 @given(STEPS)
-def test_parts_add_up_to_the_whole(steps: Iterable[tuple[str, list[str] | None, set[str]]]) -> None:
+@example([("a", list("uuw"), set("uw"), ""), ("a", list("uw"), set("uw"), "")])
+@settings(max_examples=400)
+def test_parts_add_up_to_the_whole(steps: Iterable[tuple[str, list[str] | None, set[str], str]]) -> None:
     """Whatever slices do, duplicates in one and in several included: what was told is what a whole view would show."""
     known, said = view()
     known.put_service(service(ipFamilies=["IPv4", "IPv6"]))
-    for name, pods, ready in steps:
+    for name, pods, ready, without in steps:
         family = "IPv6" if name == "six" else "IPv4"
         if pods is None:
             known.drop_slice(cut(name, family=family))
         else:
-            known.put_slice(cut(name, *pods, family=family, ready=ready))
+            known.put_slice(cut(name, *pods, family=family, ready=ready, without=without))
         group = known.groups["shop", "web"]
         assert said.services[WEB] == {each.id: each for each in known.whole(group).instances}
-        held = {id for each in group.slices.values() for id in (instance.id for instance in each.instances)}
+        held = {id for each in group.slices.values() for id in addressed(each)}
         assert group.where.keys() == held
+        assert known._texts.bytes == sum(each.size for each in group.slices.values())
+
+
+def addressed(slice: Slice) -> list[str]:
+    return [instance.id for instance in slice.instances if instance.addresses]
+
+
+def test_no_text_is_kept_of_what_is_gone_is_no_services_or_cannot_be_read() -> None:
+    known, _ = view()
+    known.put_service(service())
+    foreign, unreadable = cut("b", "x", of=""), Slice(text([{"zone": 7}], metadata=cut_metadata("c")))
+    for each in (cut("a", "x"), foreign, unreadable):
+        known.put_slice(each)
+    assert (foreign.size, unreadable.size) == (0, 0)
+    assert known._texts.bytes > 0
+    known.drop_slice(cut("a"))
+    assert known._texts.bytes == 0
+    known.put_slice(Slice(text([{"zone": 7}], metadata=cut_metadata("c") | {"namespace": "other"})))
+    assert list(known.groups) == [("shop", "web")], "nor is a Service that only it names"
 
 
 def test_only_the_row_that_matters_is_told() -> None:
