@@ -223,3 +223,56 @@ def test_what_is_left_by_who_wants_another_name_gives_its_holder_s_name_to_nobod
     names.reset([(first, ["other"]), (newcomer, ["web"]), *([] if unknown else [(holder, ["web"])])])
     assert names.conflict(newcomer, "web") == "the name `web` is held by registration default/holder"
     assert names.conflict(first, "other") is None
+
+
+@pytest.mark.parametrize("first", ["the refused", "the granted"])
+def test_who_may_not_publish_a_name_keeps_it_from_nobody(tmp_path: Path, first: str) -> None:
+    @virtual_test
+    async def scenario() -> None:
+        rig = Rig(tmp_path)
+        rig.declare(
+            sink(grants=[{"namespaces": ["good"], "names": ["web"]}, {"namespaces": ["bad"], "names": ["bad"]}])
+        )
+        rig.memory["mem"].set(service("one", "a"), service("two", "b"))
+        both = [
+            registration("one", names=["web"], namespace="bad"),
+            registration("two", names=["web"], namespace="good"),
+        ]
+        refused = "no grant of the sink lets namespace `bad` publish the name `web`"
+        for _ in range(2):  # the second time after a restart
+            async with rig.running():
+                for each in both if first == "the refused" else reversed(both):
+                    rig.declare(each)
+                    await rig.settle()
+                assert rig.found() == ["web/b"]
+                assert rig.problems() == [refused]
+        async with rig.running():
+            await rig.settle()
+            rig.withdraw("registrations", "good/two")
+            await rig.settle(60)
+            assert rig.found() == []
+
+    scenario()
+
+
+@virtual_test
+async def test_whose_grant_is_taken_away_keeps_the_names_of_its_records(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.declare(sink(grants=[{"namespaces": ["shop", "team"]}]))
+    rig.memory["mem"].set(service("one", "a"), service("two", "b"))
+    rig.declare(registration("one", names=["web"], namespace="shop"))
+    async with rig.running():
+        await rig.settle()
+        rig.declare(sink(grants=[{"namespaces": ["team"]}]))
+        await rig.settle()
+        rig.declare(registration("two", names=["web"], namespace="team"))
+        await rig.settle(60)
+        assert rig.found() == ["web/a"]
+    async with rig.running():
+        await rig.settle(60)
+        assert rig.found() == ["web/a"]
+        assert "the name `web` is held by another registration" in rig.problems()
+        rig.declare(sink(grants=[{"namespaces": ["shop", "team"]}]))  # given back: nothing has changed hands
+        await rig.settle(60)
+        assert rig.found() == ["web/a"]
+        assert rig.problems() == ["the name `web` is held by another registration"]

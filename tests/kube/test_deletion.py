@@ -35,10 +35,14 @@ async def _has_ours(cluster: Cluster, name: str = "web") -> bool:
 
 async def test_a_deleted_registration_goes_when_its_records_have_gone(cluster: Cluster) -> None:
     await _begin(cluster, "web", "api")
-    async with cluster.operator():
+    async with cluster.operator() as operator:
         await until(lambda: _has_ours(cluster), "it has the finalizer")
         await until(lambda: len(cluster.published()) == 2, "both are published")
+        sink: Any = operator.engine.reconciler.targets["out"].sink
+        sink.down = AdapterError("unplugged")
         await cluster.delete("serviceregistrations", "web", cluster.shop)
+        await always(lambda: _has_ours(cluster), 1.5, "it waits for its record")
+        sink.down = None
         await until(lambda: _is_gone(cluster), "the object is gone")
         assert [key for key in cluster.published() if "web" in key] == []
         assert len(cluster.published()) == 1

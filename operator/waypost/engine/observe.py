@@ -91,7 +91,7 @@ class Observer:
             if (view := reconciler.views.get(source)) is not None:
                 view.recall(records)
         target.names.reset(
-            (key, {name.name for name in showing.publication.names})
+            (key, showing.wants)
             for (name_, key), showing in reconciler.showings.items()
             if name_ == target.name
         )

@@ -90,6 +90,11 @@ class Showing:
         self.port_names: frozenset[str] | None = None  # those the names speak of; None: no name has {port}
         self.weighted = rule.share is not None
 
+    @property
+    def wants(self) -> set[str]:
+        """The names that it asks for. One that is refused asks for none: it keeps those under which it has records."""
+        return set() if self.refused else {name.name for name in self.publication.names}
+
     def same(self, other: Showing) -> bool:
         """Say whether all instances look the same through both."""
         return (

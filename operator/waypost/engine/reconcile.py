@@ -374,7 +374,7 @@ class Reconciler(World):
             self._mark_entry(showing)
         self.overlay.follow(place[0], showing, instances, None)
         self._note_draining(showing, view, key.service, None)
-        for other in target.names.want(key, {name.name for name in showing.publication.names}):
+        for other in target.names.want(key, showing.wants):
             target.mark(other, None)
         if former is not None and former.compiled.registration.spec is not showing.compiled.registration.spec:
             target.account.update(((key, instance), "edit") for instance in target.ledger.instances(key))
