@@ -91,9 +91,7 @@ class Observer:
             if (view := reconciler.views.get(source)) is not None:
                 view.recall(records)
         target.names.reset(
-            (key, showing.wants)
-            for (name_, key), showing in reconciler.showings.items()
-            if name_ == target.name
+            (key, showing.wants) for (name_, key), showing in reconciler.showings.items() if name_ == target.name
         )
         self._on_loaded()
         target.dirty = dict.fromkeys(
