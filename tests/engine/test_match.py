@@ -133,6 +133,8 @@ def test_who_may_read_what(
         ([], ["_acme-challenge.**"], "_acme-challenge.a.b", False),
         ([], ["@"], "@", False),
         (["web"], ["web"], "web", False),
+        ([], ["kube-dns"], "Kube-DNS.", False),
+        (["shop"], [], "\N{LATIN SMALL LETTER LONG S}hop", False),  # upper-cased, it would be SHOP
     ],
 )
 def test_who_may_publish_which_names(names: list[str], reserved: list[str], name: str, may: bool) -> None:

@@ -100,6 +100,8 @@ async def test_people_may_write_it_in_any_form(tmp_path: Path) -> None:
         await rig.settle(60)
         assert rig.found() == ["my-web/a"]
         assert [each.whose for each in (await whois(engine, "my-web")).records] == ["by hand"]
+        assert engine.orders.release(Release(name="my-web"), undo=True), "it is the same release"
+        assert not engine.orders.releases.given
 
 
 @pytest.mark.parametrize("name", ["kube-dns", "Kube-DNS", "kube-dns.", "KUBE-DNS."])
@@ -111,6 +113,6 @@ def test_a_reserved_name_is_reserved_in_every_form(tmp_path: Path, name: str) ->
         async with rig.running():
             await rig.settle()
             assert rig.found() == []
-            assert rig.problems() == [f"the name `{name.removesuffix('.')}` is reserved by the sink"]
+            assert rig.problems() == [f"the name `{name}` is reserved by the sink"]
 
     scenario()

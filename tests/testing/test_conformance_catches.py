@@ -89,6 +89,14 @@ class Broken(MemorySink):
 """,
         {"test_what_belongs_to_nobody_is_not_deleted", "test_what_belongs_to_another_owner_is_not_touched"},
     ),
+    "has a canonical form of a name that has another one": (
+        """
+class Broken(MemorySink):
+    def canonical(self, name):
+        return name.lower() + "."
+""",
+        {"test_names_are_one_where_the_sink_says_so_and_nowhere_else"},
+    ),
     "observes what another owner has": (
         """
 class Broken(MemorySink):

@@ -101,7 +101,7 @@ class DnsServerSink:
                 )
 
     async def inspect(self, names: Collection[str]) -> list[Foreign]:
-        return await self._store.foreign(self._context.owner, names)
+        return await self._store.foreign(self._context.owner, names, as_dns=True)
 
     async def apply(self, batch: Sequence[Change], fence: Fence | None) -> Mapping[str, Outcome]:
         """Write; applied means on disk, and swapped in by the DNS process."""

@@ -1,7 +1,8 @@
 """Who may read and publish what: grants of sources and sinks, and names that are reserved. Pure.
 
 In patterns over names `*` stands for one label (or a part of one) and `**` for any number of labels; over namespaces
-`**` for any depth. Without any grant everything is granted: in file mode the folder is the trust.
+`**` for any depth. Upper and lower case (of ASCII letters, as in DNS) are one in them, whatever the sink. Without any
+grant everything is granted: in file mode the folder is the trust.
 """
 
 from __future__ import annotations
@@ -33,8 +34,7 @@ def not_readable(registration_namespace: str, service_namespace: str) -> str:
 
 def may_publish(grants: Iterable[Any] | None, reserved: Iterable[str] | None, namespace: str, name: str) -> str | None:
     """Say why registrations of a namespace may not publish a name; None where they may."""
-    name = name.removesuffix(".")  # in DNS the same name
-    if reserved and _any(reserved, name, "."):
+    if reserved and (_any(reserved, name, ".") or _any(reserved, name.rstrip("."), ".")):  # `kube-dns.` is `kube-dns`
         return f"the name `{name}` is reserved by the sink"
     if not grants:
         return None
@@ -53,4 +53,6 @@ def _any(patterns: Iterable[str], text: str, separator: str) -> bool:
 def _pattern(pattern: str, separator: str) -> re.Pattern[str]:
     one = f"[^{re.escape(separator)}]*"
     parts = re.split(r"(\*\*|\*)", pattern)
-    return re.compile("".join({"**": ".*", "*": one}.get(part, re.escape(part)) for part in parts), re.IGNORECASE)
+    return re.compile(
+        "".join({"**": ".*", "*": one}.get(part, re.escape(part)) for part in parts), re.IGNORECASE | re.ASCII
+    )

@@ -105,7 +105,12 @@ class Orders:
 
         Kept across restarts. OSError: it cannot be kept, and does not happen.
         """
-        if not self.releases.change(release, undo=undo):
+        if undo:
+            meant = {given for given in self.releases.given if self._same(given, release)}
+            if not meant:
+                return False
+            self.releases.replace(self.releases.given - meant)
+        elif not self.releases.change(release, undo=False):
             return False
         log.warning("release=%r undo=%s", str(release), undo)
         for name, target in self._reconciler.targets.items():
@@ -115,6 +120,17 @@ class Orders:
                     if release.registration in {"", key.registration}:
                         target.mark(key, None)
         return True
+
+    def _same(self, one: Release, other: Release) -> bool:
+        """Say whether two releases mean the same: their names are one in each sink that they are about."""
+        if one == other:
+            return True
+        targets = [t for name, t in self._reconciler.targets.items() if one.sink in {"", name}]
+        return (
+            (one.registration, one.sink, bool(one.name)) == (other.registration, other.sink, bool(other.name))
+            and bool(targets)
+            and all(target.names.canonical(one.name) == target.names.canonical(other.name) for target in targets)
+        )
 
     def covered(self, release: Release) -> dict[str, int]:
         """Return how many records in each sink a release covers, by the publications that have them."""

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from waypost.adapter import AdapterError, Change, Fence, Foreign, NotClaimed, Outcome
-from waypost.kit import storefile
+from waypost.kit import dnsnames, storefile
 from waypost.kit.storefile import Row
 
 __all__ = ["Committed", "Row", "Store", "open_store"]
@@ -33,6 +33,11 @@ _WAITING = 256  # jobs at most that wait for the writer
 
 
 Committed = Callable[[Sequence[Row]], None]
+
+_FOREIGN = (
+    "SELECT key, name, owner, substr(content, 1, 200) FROM record WHERE name = ? AND owner != ? ORDER BY key LIMIT ?"
+)
+_FOREIGN_AS_DNS = _FOREIGN.replace("name = ?", "lower(rtrim(name, '.')) = ?")  # a pass over all; for people, who wait
 
 
 class _Uncertain(AdapterError):
@@ -128,17 +133,17 @@ class Store:
                     yield row
             after = rows[-1].key
 
-    async def foreign(self, owner: str, names: Collection[str], limit: int = 100) -> list[Foreign]:
-        """Return the records of other owners under these names."""
+    async def foreign(
+        self, owner: str, names: Collection[str], limit: int = 100, *, as_dns: bool = False
+    ) -> list[Foreign]:
+        """Return the records of other owners under these names; `as_dns`: in either case, with or without final dot."""
+        wanted = {dnsnames.canonical(name) for name in names} if as_dns else names
+        query = _FOREIGN_AS_DNS if as_dns else _FOREIGN
 
         def work(database: sqlite3.Connection, _: list[Row]) -> list[Foreign]:
             found: list[Foreign] = []
-            for name in sorted(names):
-                rows = database.execute(
-                    "SELECT key, name, owner, substr(content, 1, 200) FROM record "
-                    "WHERE name = ? AND owner != ? ORDER BY key LIMIT ?",
-                    (name, owner, limit - len(found)),
-                )
+            for name in sorted(wanted):
+                rows = database.execute(query, (name, owner, limit - len(found)))
                 found += [Foreign(key, name, who, text.decode("utf-8", "replace")) for key, name, who, text in rows]
             return found
 

@@ -210,6 +210,31 @@ class OwnershipConformance(SinkBench):
             assert all(len(each.summary) <= 200 for each in found)
             assert await ours.sink.inspect([self.name("elsewhere")]) == []
 
+    async def test_names_are_one_where_the_sink_says_so_and_nowhere_else(self) -> None:
+        """Two forms of a name are one if consumers, and so `inspect`, find under either what stands under the other."""
+        low, high = self.name("web"), self.name("web").upper()
+        async with self.claimed("owner-a", "owner-b") as (ours, theirs):
+            form = getattr(ours.sink, "canonical", str)
+            assert form(form(high)) == form(high), "a canonical form has another one"
+            one = form(low) == form(high)
+            options, shown = self.options(), [rendering.instance("i-1")]
+            rendered, other = (
+                list(theirs.sink.render(rendering.publication([name], owner="owner-b", options=options), shown))
+                for name in (high, low)
+            )
+            records = [item for item in rendered if isinstance(item, Record)]
+            if not records:  # it refuses upper case: then there is one form only
+                return
+            assert {record.name for record in records} == {high}, "a record keeps the name as it is published"
+            same = {record.key for record in records} & {item.key for item in other if isinstance(item, Record)}
+            assert one or not same, f"`{low}` and `{high}` have the same keys, and `canonical` takes them for two names"
+            await theirs.put(*records)
+            found = {each.key for each in await ours.sink.inspect([low])}
+        assert bool(found) == one, (
+            f"`canonical` takes `{low}` and `{high}` for {'one name' if one else 'two names'}; of what is published "
+            f"under the latter, {sorted(found) or 'nothing'} stands under the former"
+        )
+
     async def test_another_environment_is_refused(self) -> None:
         async with self.one() as ours, self.open(self.context("owner-b", "staging")) as other:
             for owner in ("owner-a", "owner-b"):
