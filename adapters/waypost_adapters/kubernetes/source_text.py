@@ -28,6 +28,8 @@ __all__ = ["FIRST", "MOST_BYTES", "Change", "Text", "Texts"]
 
 MOST_BYTES = 32 << 20  # of texts that are kept: of some 150,000 endpoints of 210 bytes
 
+NONE = array("I")
+
 FIRST = b',"endpoints":['
 
 
@@ -46,7 +48,7 @@ class Text:
 
     def __init__(self, text: bytes, begin: int, stop: int) -> None:
         self.text, self.begin, self.stop = text, begin, stop
-        self.strides: array[int] = array("I")
+        self.strides = NONE
 
     def compared(self, newer: Text) -> Change | None:
         """Return how a newer text differs; None if it cannot be told. Where it does not, an endpoint replaces itself.
@@ -99,9 +101,12 @@ class Text:
 
     def succeed(self, before: Text, change: Change, strides: Sequence[int]) -> None:
         """Know what was known of the text before this one, which is then known no more; `strides` are what came."""
-        self.strides, before.strides = before.strides, array("I")
+        self.strides, before.strides = before.strides, NONE
         first, last, _, _ = change
-        self.strides[first:last] = array("I", strides)
+        if len(strides) == 1 == last - first:
+            self.strides[first] = strides[0]
+        else:
+            self.strides[first:last] = array("I", strides)
 
 
 class Holder(Protocol):
