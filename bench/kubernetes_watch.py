@@ -16,6 +16,7 @@ import statistics
 import tempfile
 import threading
 import time
+import tracemalloc
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -194,17 +195,31 @@ def _embedded(kubeconfig: Path) -> str:
     return msgspec.json.encode(config).decode()
 
 
-def offline(before: list[msgspec.Raw], lines: list[bytes]) -> tuple[float, float]:
-    """Microseconds an event, without the network: of decoding it, and of the source and the catalog."""
-    known = view(lambda _key, _ids: None)
+def shown_with(slices: list[msgspec.Raw], out: SourceChanges) -> View:
+    """The source's view once it has read a list of these slices; nothing is told yet."""
     problems = Problems(logging.LoggerAdapter(logging.getLogger("bench")), RecordedMetrics(), "problems")
-    out = SourceChanges(known, lambda *_: None)
     shown = View("k", SourceConfig(), problems, out)
     shown.put_service(ServiceRow(Metadata("web", NAMESPACE)))
     shown.muted = True
-    for raw in before:
+    for raw in slices:
         shown.put_slice(Slice.of(memoryview(raw)))
     shown.muted = False
+    return shown
+
+
+def memory(slices: list[msgspec.Raw]) -> float:
+    """Bytes an endpoint that the source's view holds, the catalog's apart."""
+    tracemalloc.start()
+    shown = shown_with(slices, SourceChanges(view(lambda _key, _ids: None), lambda *_: None))
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return held / len(shown.groups[NAMESPACE, "web"].where)
+
+
+def offline(before: list[msgspec.Raw], lines: list[bytes]) -> tuple[float, float]:
+    """Microseconds an event, without the network: of decoding it, and of the source and the catalog."""
+    out = SourceChanges(view(lambda _key, _ids: None), lambda *_: None)
+    shown = shown_with(before, out)
     out.put(shown.whole(shown.groups[NAMESPACE, "web"]))
     settled()
     began = time.thread_time()
@@ -230,8 +245,8 @@ async def kubernetes_watch(options: argparse.Namespace) -> Result:
             for _ in range(options.rounds):
                 least, before, lines = await plain(slices, cluster.kubeconfig)
                 whole = await product(slices, cluster.kubeconfig, folder)
-                rounds.append((least, whole, *offline(before, lines), len(lines[0])))
-    least, whole, decoded, told, size = (statistics.median(column) for column in zip(*rounds, strict=True))
+                rounds.append((least, whole, *offline(before, lines), len(lines[0]), memory(before)))
+    least, whole, decoded, told, size, held = (statistics.median(column) for column in zip(*rounds, strict=True))
     figures = [
         Figure(name="CPU an event, source and catalog", value=whole, unit="µs"),
         Figure(name="CPU an event, the stream decoded by msgspec and forgotten", value=least, unit="µs"),
@@ -239,5 +254,6 @@ async def kubernetes_watch(options: argparse.Namespace) -> Result:
         Figure(name="without the network: source and catalog", value=told, unit="µs", goal=25),
         Figure(name="without the network: decoded by msgspec", value=decoded, unit="µs"),
         Figure(name="size of an event", value=size / 1000, unit="kB"),
+        Figure(name="memory of the source, an endpoint", value=held, unit="B"),
     ]
     return Result(name="kubernetes-watch", command="", figures=figures)
