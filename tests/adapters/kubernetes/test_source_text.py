@@ -189,7 +189,7 @@ def test_of_any_texts_one_after_the_other_each_means_what_it_means_alone(
     for raw in texts:
         expected = whole(raw)
         try:
-            now = Slice(b"<" + raw + b">", 1, len(raw) + 1) if framed else Slice(raw)
+            now = Slice.of(memoryview(raw)) if framed else Slice(raw)
             went, came = now.settle(before)
         except NOT_JSON:
             assert expected is None or raw.count(b'"metadata":{') > 1  # twice: it may be refused
@@ -246,6 +246,9 @@ def test_beside_the_text_before_a_slice_is_never_decoded_whole(
     again = Slice(as_written(*BEFORE))
     again.settle(now)
     assert again.instances == list(old.values())
+    assert now._text is not None
+    assert again._text is not None
+    assert now._text.compared(again._text) is None, "what is known of a text is known of the last one"
 
 
 def test_of_many_that_are_alike_some_may_go(monkeypatch: pytest.MonkeyPatch) -> None:

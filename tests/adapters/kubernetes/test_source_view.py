@@ -23,6 +23,7 @@ from waypost_adapters.kubernetes.source import Fed, Watch
 from waypost_adapters.kubernetes.source_config import SourceConfig
 from waypost_adapters.kubernetes.source_services import ServiceRow
 from waypost_adapters.kubernetes.source_slices import Slice
+from waypost_adapters.kubernetes.source_text import Texts
 from waypost_adapters.kubernetes.source_view import View
 
 WEB = ServiceKey("k", "shop", "web")
@@ -280,12 +281,16 @@ STEPS = st.lists(
 )
 
 
-@given(STEPS)
-@example([("a", list("uuw"), set("uw"), ""), ("a", list("uw"), set("uw"), "")])
+@given(STEPS, st.booleans())
+@example([("a", list("uuw"), set("uw"), ""), ("a", list("uw"), set("uw"), "")], True)
 @settings(max_examples=400)
-def test_parts_add_up_to_the_whole(steps: Iterable[tuple[str, list[str] | None, set[str], str]]) -> None:
+def test_parts_add_up_to_the_whole(
+    steps: Iterable[tuple[str, list[str] | None, set[str], str]], forgetful: bool
+) -> None:
     """Whatever slices do, duplicates in one and in several included: what was told is what a whole view would show."""
     known, said = view()
+    if forgetful:
+        known._texts = Texts(0)
     known.put_service(service(ipFamilies=["IPv4", "IPv6"]))
     for name, pods, ready, without in steps:
         family = "IPv6" if name == "six" else "IPv4"
