@@ -130,7 +130,8 @@ class SourceView:
                 known.instances[instance.id] = instance
                 self.count += before is None
                 changed.add(instance.id)
-                self._gone.pop((key, instance.id), None)
+                if self._gone:
+                    self._gone.pop((key, instance.id), None)
                 self._note_draining(key, before, instance)
         doubted = self.doubt.of(key)
         went = [i for i in gone if i in known.instances and i not in doubted]
@@ -354,7 +355,8 @@ class SourceView:
                 continue
             new[instance.id] = instance
             changed.add(instance.id)
-            self._gone.pop((key, instance.id), None)
+            if self._gone:
+                self._gone.pop((key, instance.id), None)
             self._note_draining(key, before, instance)
         gone: list[str] = []
         if size != len(new) or changed or differing is not None:
@@ -395,7 +397,7 @@ class SourceView:
         if after.readiness == "draining":
             if before is None or before.readiness != "draining":
                 self.draining[key, after.id] = self._now()
-        else:
+        elif self.draining:
             self.draining.pop((key, after.id), None)
 
     def _stated(self, key: ServiceKey, instance: str) -> bool:
