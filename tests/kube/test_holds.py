@@ -92,12 +92,16 @@ async def test_a_rejection_keeps_what_was_to_go_and_a_deleted_hold_takes_the_dec
         await always(lambda: len(cluster.published()) == held, 1.0, "what was rejected stays")
         await cluster.delete(PLURAL, hold["metadata"]["name"])
 
-        async def anew() -> bool:
+        async def anew() -> dict[str, Any] | None:
             found = await cluster.get(PLURAL, hold["metadata"]["name"])
-            return found is not None and found["metadata"]["uid"] != hold["metadata"]["uid"]
+            again = found is not None and found["metadata"]["uid"] != hold["metadata"]["uid"]
+            return found if again and found is not None and found.get("status", {}).get("pairs") else None
 
-        await until(anew, "it is made anew, undecided")
+        new = await until(anew, "it is made anew")
+        assert "decision" not in new["spec"], "what was decided of the former one is taken back"
         assert len(cluster.published()) == held
+        await _decide(cluster, new, "Approve")
+        await until(lambda: len(cluster.published()) == 5, "the new decision counts")
 
 
 async def test_the_set_cannot_be_changed_by_who_may_decide(cluster: Cluster) -> None:
