@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from functools import partial
 
 from tests.kube.rig import Cluster, always, until
 from tests.rig import service
+
+WRITES = re.compile(
+    r'^apiserver_request_total\{.*group="waypost.dev".*verb="(?:APPLY|PATCH|PUT|POST)".*\} (\d+)$', re.MULTILINE
+)
 
 
 async def test_what_is_applied_is_published_and_says_so(cluster: Cluster) -> None:
@@ -80,10 +85,17 @@ async def test_a_status_that_says_what_is_so_is_not_written_again(cluster: Clust
     async with cluster.operator():
         await until(cluster.ready, "it is ready")
         await asyncio.sleep(1)
-        before = await _versions(cluster)
+        before, asked = await _versions(cluster), await _writes(cluster)
     async with cluster.operator() as second:
         await until(second.engine.settled, "the second has settled")
         await always(lambda: _unchanged(cluster, before), 4.0, "no object was written after a restart")
+    assert await _writes(cluster) == asked, "and nobody tried"
+
+
+async def _writes(cluster: Cluster) -> int:
+    """How many writes of Waypost's kinds the API server has counted until now, those that changed nothing too."""
+    told = (await cluster.kube.api.call("GET", "/metrics")).expect().body.decode()
+    return sum(int(count) for count in WRITES.findall(told))
 
 
 async def _versions(cluster: Cluster) -> dict[str, str]:

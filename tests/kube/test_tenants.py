@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from typing import Any
 
@@ -44,8 +45,13 @@ async def test_a_secret_is_read_at_home_alone_and_followed(cluster: Cluster) -> 
         await _secret(cluster, cluster.home, "first\n")
         await until(lambda: value() == "first", "it is read")
         await until(resolved, "the sink no longer says that it is missing")
+        sink: Any = operator.engine.reconciler.targets["out"].sink
+        told = asyncio.ensure_future(sink.context.credentials.changed())
+        await asyncio.sleep(0)  # it waits from now on
         await _secret(cluster, cluster.home, "second")
-        await until(lambda: value() == "second", "its rotation is followed")
+        async with asyncio.timeout(30):
+            await told
+        assert value() == "second", "its rotation is followed, and the adapter is told"
         assert "first" not in str(await cluster.get("servicesinks", "out"))
         await cluster.kube.call("DELETE", f"/api/v1/namespaces/{cluster.home}/secrets/s")
         await until(lambda: value() is None, "what is taken away is used no more")
@@ -62,12 +68,14 @@ async def test_without_grants_only_the_own_namespace_reads_and_publishes(cluster
         await until(lambda: cluster.ready("api", cluster.home), "the own namespace is served")
         assert len(cluster.published()) == 1
 
-        async def refused() -> bool:
+        async def refused(by: str) -> bool:
             found = await cluster.get("serviceregistrations", "web", cluster.shop)
-            return found is not None and "no grant of the source" in str(found.get("status"))
+            return found is not None and f"no grant of the {by}" in str(found.get("status"))
 
-        await until(refused, "the other is told why")
+        await until(lambda: refused("source"), "the other is told why")
         await cluster.source(grants=[{"namespaces": ["shop-*"]}])
+        await until(lambda: refused("sink"), "it may read, and not publish")
+        assert not any("web" in key for key in cluster.published())
         await cluster.sink(grants=[{"namespaces": ["shop-*"], "names": ["web*"]}])
         await until(lambda: any("web" in key for key in cluster.published()), "a grant lets it pass")
 
