@@ -288,3 +288,22 @@ async def test_what_one_that_shares_withholds_another_that_publishes_it_has(tmp_
         await rig.settle()
         whose = {key: record["ownership"]["waypost-registration"] for key, record in rig.records().items()}
         assert whose == {"web/a": "default/two", "web/b": "default/one"}
+
+
+@virtual_test
+async def test_who_waited_for_one_whose_manifest_could_not_be_read_shares_with_it_once_it_can(tmp_path: Path) -> None:
+    rig = two(tmp_path)
+    rig.declare(web("one"))
+    async with rig.running():
+        await rig.settle()
+        assert rig.found() == ["web/a", "web/b"]
+    rig.withdraw("registrations", "default/one")
+    rig.unreadable()
+    rig.declare(web("two"), complete=False)
+    async with rig.running():
+        await rig.settle(60)
+        assert rig.found() == ["web/a", "web/b"], "nobody knows whether it shares"
+        rig.declare(web("one"))
+        await rig.settle(60)
+        assert rig.found() == ["web/a", "web/b", "web/c", "web/d"]
+        assert not rig.problems()

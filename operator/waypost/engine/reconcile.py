@@ -269,7 +269,7 @@ class Reconciler(World):
         compiled = self.matcher.put(registration)
         self.deleted.discard(key)
         self.orphaned.discard(key)
-        if former is not None and former.shares != compiled.shares:
+        if former is None or former.shares != compiled.shares:  # of one that was not known, others could not know it
             self._reshare(key)
         self._reconsider(key, compiled)
 
