@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
 
 import msgspec
 import pytest
@@ -13,7 +15,7 @@ from testbed.servers.kubernetes import Kubernetes
 from tests.kit.kubernetes.following import Shelf
 from waypost.kit.kubernetes import pages as listing
 from waypost.kit.kubernetes.api import Api, connect
-from waypost.kit.kubernetes.pages import pages
+from waypost.kit.kubernetes.pages import NotWhole, pages
 
 pytestmark = pytest.mark.server("kube", "etcd")
 
@@ -64,6 +66,28 @@ async def test_whoever_asks_for_pages_gets_pages(shelf: Shelf) -> None:
     async with connect(shelf.cluster.kubeconfig) as api:
         names, versions = await read(api, shelf, whole=False)
     assert (names, len(versions) >= 3) == (NAMES, True)
+
+
+@pytest.mark.parametrize("left", [0, 1, 500, -1])
+async def test_a_text_that_ends_early_though_its_connection_ended_well_is_no_list(shelf: Shelf, left: int) -> None:
+    async with connect(shelf.cluster.kubeconfig) as api:
+        whole = api.pieces
+
+        @asynccontextmanager
+        async def short(path: str, **options: Any) -> AsyncIterator[AsyncIterator[bytes]]:
+            async with whole(path, **options) as pieces:
+                text = b"".join([piece async for piece in pieces]).rstrip()
+
+                async def cut() -> AsyncIterator[bytes]:
+                    yield text[:left]
+
+                yield cut()
+
+        api.pieces = short  # type: ignore[method-assign]  # as a proxy would do that gives no length
+        with pytest.raises(NotWhole):
+            await read(api, shelf)
+        names, _ = await read(api, shelf, whole=False)
+    assert names == NAMES
 
 
 async def test_a_large_answer_is_told_in_parts_while_it_comes(shelf: Shelf) -> None:

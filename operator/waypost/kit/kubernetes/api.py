@@ -88,7 +88,7 @@ class Api:
     async def pieces(
         self, path: str, *, params: Mapping[str, str] | None = None, seconds: float = REQUEST_SECONDS
     ) -> AsyncIterator[AsyncIterator[bytes]]:
-        """Give the body of a GET as it comes, in pieces of any length, within `seconds` as a whole.
+        """Give the body of a GET as it comes, in pieces of any length, of which none comes later than `seconds`.
 
         Raises as `request` does, the pieces too: what came before is then incomplete.
         """

@@ -15,6 +15,7 @@ import msgspec
 from waypost.adapter import AdapterError
 from waypost.kit.answers import Unanswered
 from waypost.kit.kubernetes.api import Api
+from waypost.kit.kubernetes.errors import ApiError
 from waypost.kit.kubernetes.parts import Parts
 from waypost.kit.kubernetes.wire import PAGE, Page
 
@@ -64,9 +65,11 @@ async def _whole(
             async for piece in pieces:
                 if items := parts.feed(piece):
                     yield items, ""
-    except Unanswered as error:
-        raise NotWhole(str(error)) from None
-    last = _checked(path, parts.end)
+        last = _checked(path, parts.end)
+    except AdapterError as error:
+        if isinstance(error, ApiError):
+            raise
+        raise NotWhole(str(error)) from None  # a text that ends too early, of a connection that ended well, as well
     yield last.items or (), last.metadata.resource_version
 
 
