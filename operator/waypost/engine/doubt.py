@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 __all__ = ["Doubt", "Loss"]
 
 AGREEING_READS = 3
+
+_NONE: Mapping[str, tuple[float, int]] = {}
 
 
 class Loss(msgspec.Struct, frozen=True):
@@ -41,15 +43,9 @@ class Doubt:
         """Count these services."""
         return len(self._since)
 
-    def __eq__(self, other: object) -> bool:
-        """Say whether the same is doubted, since the same time and read."""
-        return isinstance(other, Doubt) and self._since == other._since
-
-    __hash__ = None  # type: ignore[assignment]  # it changes
-
-    def of(self, key: ServiceKey) -> Collection[str]:
-        """Return the ids of a service that are in doubt."""
-        return self._since.get(key, ())
+    def of(self, key: ServiceKey) -> Mapping[str, tuple[float, int]]:
+        """Return the ids of a service that are in doubt, each with since when and since which read."""
+        return self._since.get(key, _NONE)
 
     def count(self) -> int:
         """Count the instances."""

@@ -219,7 +219,8 @@ class Informer(Generic[T]):
             self._api, self._path, self._selectors, most=self._page, seconds=self._list_seconds, whole=whole
         )
         async with aclosing(listing) as parts:
-            async for items, version in parts:  # noqa: B007 - the last one counts
+            async for items, told in parts:
+                version = told  # the last one's counts
                 for raw in items:
                     self._take(memoryview(raw), found, handler)
                     await self._pace.breathe()
